@@ -1,0 +1,20 @@
+package v1alpha1
+
+// Labels and annotations by which the operator knows its own objects. They are fixed: nothing of
+// a policy's own labels or annotations is ever copied to a child.
+const (
+	// ManagedByLabel carries ManagedBy on every object the operator creates; its caches select by it.
+	ManagedByLabel = "app.kubernetes.io/managed-by"
+	// ManagedBy is the value of ManagedByLabel.
+	ManagedBy = "mta-sts-operator"
+	// PublicationLabel carries the hash of the domain on the domain's children (a domain may be
+	// longer than a label value).
+	PublicationLabel = "mtasts.dev/publication"
+	// DomainAnnotation carries the domain itself on the same children.
+	DomainAnnotation = "mtasts.dev/domain"
+	// TransferToAnnotation, on a publication, names the namespace that may take the domain over.
+	TransferToAnnotation = "mtasts.dev/transfer-to"
+	// AppliedAnnotation carries a hash of what the operator last applied to a child, so that a
+	// field it no longer sets is noticed.
+	AppliedAnnotation = "mtasts.dev/applied"
+)

@@ -1,0 +1,216 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// State says in one word where a domain stands between wanted and in force.
+//
+// +kubebuilder:validation:Enum=Held;Serving;Announcing;InForce;Retiring;Removing;Orphaned;Conflict
+type State string
+
+// The states a domain goes through.
+const (
+	// StateHeld: the wanted policy may not be published yet; what was published stays.
+	StateHeld State = "Held"
+	// StateServing: the policy is being brought to every server; DNS does not announce it yet.
+	StateServing State = "Serving"
+	// StateAnnouncing: its id has been handed to DNS, which does not answer it everywhere yet.
+	StateAnnouncing State = "Announcing"
+	// StateInForce: every server serves it and DNS answers its id.
+	StateInForce State = "InForce"
+	// StateRetiring: the policy object is gone; mode none is published until no sender holds an older policy.
+	StateRetiring State = "Retiring"
+	// StateRemoving: nothing is cached any more; records and children are being removed.
+	StateRemoving State = "Removing"
+	// StateOrphaned: the policy object is gone and everything stays until the publication is deleted.
+	StateOrphaned State = "Orphaned"
+	// StateConflict: another object or namespace publishes this domain, or this one may not.
+	StateConflict State = "Conflict"
+)
+
+// RecordState compares a DNS record with what should be there.
+//
+// +kubebuilder:validation:Enum=NotYet;Missing;Differs;Published;Unknown
+type RecordState string
+
+// The states of a record.
+const (
+	// RecordNotYet: it is too early to publish this record. Do not create it by hand yet.
+	RecordNotYet RecordState = "NotYet"
+	// RecordMissing: it should be published, and DNS does not answer it.
+	RecordMissing RecordState = "Missing"
+	// RecordDiffers: DNS answers something else.
+	RecordDiffers RecordState = "Differs"
+	// RecordPublished: DNS answers exactly this.
+	RecordPublished RecordState = "Published"
+	// RecordUnknown: DNS has not been asked, or gave no usable answer.
+	RecordUnknown RecordState = "Unknown"
+)
+
+// MXState says whether senders that follow the policy would use an MX host.
+//
+// +kubebuilder:validation:Enum=Covered;Uncovered;Unknown
+type MXState string
+
+// The states of an MX host.
+const (
+	// MXCovered: a pattern of the policy covers the host.
+	MXCovered MXState = "Covered"
+	// MXUncovered: no pattern covers it: under mode enforce senders refuse it.
+	MXUncovered MXState = "Uncovered"
+	// MXUnknown: it could not be told.
+	MXUnknown MXState = "Unknown"
+)
+
+// MTASTSPolicyStatus mirrors the publication for people and tools.
+type MTASTSPolicyStatus struct {
+	// conditions: Ready, PolicyServed, Exposed, CertificateReady, PolicyReachable, DNSPublished,
+	// MXAligned; Reconciling and Stalled are present only while true.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation that the operator has seen; -1 before the first look.
+	//
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// state says in one word where the domain stands.
+	//
+	// +optional
+	State State `json:"state,omitempty"`
+
+	// policy is what is being served now.
+	//
+	// +optional
+	Policy *ServedPolicy `json:"policy,omitempty"`
+
+	// policyURL is where senders fetch the policy.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=320
+	PolicyURL string `json:"policyURL,omitempty"`
+
+	// records are the DNS records that belong to the policy, exactly as DNS should answer them.
+	// With dns.provider Manual these are to be published by hand, each as soon as its state is not NotYet.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=24
+	Records []Record `json:"records,omitempty"`
+
+	// mx lists the live MX hosts as senders see them.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=host
+	// +kubebuilder:validation:MaxItems=100
+	MX []MXHost `json:"mx,omitempty"`
+
+	// certificateNotAfter is when the policy host's certificate ends.
+	//
+	// +optional
+	CertificateNotAfter *metav1.Time `json:"certificateNotAfter,omitempty"`
+}
+
+// ServedPolicy is one instance as served.
+type ServedPolicy struct {
+	// id of the instance.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	ID string `json:"id,omitempty"`
+
+	// mode of the instance.
+	//
+	// +required
+	Mode Mode `json:"mode,omitempty"`
+
+	// mx patterns of the instance.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MaxLength=253
+	MX []string `json:"mx,omitempty"`
+
+	// maxAgeSeconds of the instance.
+	//
+	// +required
+	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
+
+	// body is the file exactly as senders receive it.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=10000
+	Body string `json:"body,omitempty"`
+
+	// until is when the retirement is expected to end, once that is known.
+	//
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
+}
+
+// Record is one DNS record.
+type Record struct {
+	// name is the full name without trailing dot.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// type is A, AAAA, CNAME or TXT.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=8
+	Type string `json:"type,omitempty"`
+
+	// value is the data, without quotes; empty while it is not known yet.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Value string `json:"value,omitempty"`
+
+	// ttlSeconds is the time to live.
+	//
+	// +optional
+	TTLSeconds int32 `json:"ttlSeconds,omitempty"`
+
+	// state compares it with what DNS answers.
+	//
+	// +required
+	State RecordState `json:"state,omitempty"`
+}
+
+// MXHost is one live MX host as a sender sees it.
+type MXHost struct {
+	// host is the name in the MX record, lower case.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Host string `json:"host,omitempty"`
+
+	// state says whether the served policy covers the host.
+	//
+	// +required
+	State MXState `json:"state,omitempty"`
+
+	// safeAfter is when no cached enforce policy refuses this host any more; unset when none does.
+	//
+	// +optional
+	SafeAfter *metav1.Time `json:"safeAfter,omitempty"`
+
+	// message says what is wrong with the host and what to do.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}

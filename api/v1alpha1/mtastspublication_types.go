@@ -1,0 +1,334 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// MTASTSPublicationSpec is the operator's durable memory of one domain: what has been promised to
+// senders. It lies in spec, not in status, because backups and GitOps tools drop status. It is
+// written only by the operator, always as a merge patch with the resourceVersion it was read at.
+type MTASTSPublicationSpec struct {
+	// domain is the mail domain; the object bears its name.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=242
+	Domain string `json:"domain,omitempty"`
+
+	// uid is this object's own UID, recorded when its first id was announced. If it differs from
+	// metadata.uid the object was restored from a copy, and may be older than what senders hold.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
+
+	// policyRef names the policy that this publication follows.
+	//
+	// +optional
+	PolicyRef *PolicyReference `json:"policyRef,omitempty"`
+
+	// deletionPolicy is the policy's, remembered for the time when it is gone.
+	//
+	// +optional
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// delivery is the policy's way to deliver, remembered for the time when it is gone.
+	//
+	// +optional
+	Delivery Delivery `json:"delivery,omitzero"`
+
+	// lastID is the greatest id that was ever minted or found for the domain.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	LastID string `json:"lastID,omitempty"`
+
+	// current is the instance that is served, or about to be: recorded before anything serves it.
+	//
+	// +optional
+	Current *Instance `json:"current,omitempty"`
+
+	// announcedID is the last id handed to DNS.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	AnnouncedID string `json:"announcedID,omitempty"`
+
+	// announcedAt is when that was.
+	//
+	// +optional
+	AnnouncedAt *metav1.Time `json:"announcedAt,omitempty"`
+
+	// inForceID is the last id that DNS was seen to answer everywhere while every server served it.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	InForceID string `json:"inForceID,omitempty"`
+
+	// foundIDs are ids that DNS answered for this domain before the operator announced any.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=255
+	FoundIDs []string `json:"foundIDs,omitempty"`
+
+	// ttlMaxSeconds is the greatest TTL of the id's TXT record that was ever published or seen.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	TTLMaxSeconds int32 `json:"ttlMaxSeconds,omitempty"`
+
+	// ledger lists superseded enforce instances that senders may still hold.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=id
+	// +kubebuilder:validation:MaxItems=16
+	Ledger []LedgerEntry `json:"ledger,omitempty"`
+
+	// contamination notes that senders may have paired the announced id with something else; a
+	// fresh id for the same policy heals it.
+	//
+	// +optional
+	Contamination *Contamination `json:"contamination,omitempty"`
+
+	// policyGoneAt is when the policy was first missed.
+	//
+	// +optional
+	PolicyGoneAt *metav1.Time `json:"policyGoneAt,omitempty"`
+
+	// retirement is present once the publication retires.
+	//
+	// +optional
+	Retirement *Retirement `json:"retirement,omitempty"`
+}
+
+// PolicyReference names the policy a publication follows.
+type PolicyReference struct {
+	// name of the policy, in the publication's namespace.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// uid of the policy.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	UID string `json:"uid,omitempty"`
+}
+
+// Delivery is how a domain's policy reaches senders.
+//
+// +kubebuilder:validation:MinProperties=1
+type Delivery struct {
+	// tlsReporting as in the policy.
+	//
+	// +optional
+	TLSReporting *TLSReporting `json:"tlsReporting,omitempty"`
+
+	// dns as in the policy.
+	//
+	// +optional
+	DNS DNSSpec `json:"dns,omitzero"`
+
+	// exposure as in the policy.
+	//
+	// +optional
+	Exposure ExposureSpec `json:"exposure,omitzero"`
+
+	// certificate as in the policy.
+	//
+	// +optional
+	Certificate CertificateSpec `json:"certificate,omitzero"`
+}
+
+// Instance is one policy under one id. An id names one instance, for ever.
+type Instance struct {
+	// id of the instance.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	ID string `json:"id,omitempty"`
+
+	// mode of the policy.
+	//
+	// +required
+	Mode Mode `json:"mode,omitempty"`
+
+	// mx patterns of the policy.
+	//
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MaxLength=253
+	MX []string `json:"mx,omitempty"`
+
+	// maxAgeSeconds of the policy.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=86400
+	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
+
+	// body is the file, byte for byte.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=10000
+	Body string `json:"body,omitempty"`
+}
+
+// LedgerOrigin says how an instance came into the ledger.
+//
+// +kubebuilder:validation:Enum=Superseded;Found;Seen
+type LedgerOrigin string
+
+// The origins.
+const (
+	// OriginSuperseded: it was our current instance until a newer one took its place.
+	OriginSuperseded LedgerOrigin = "Superseded"
+	// OriginFound: it was published before the operator first saw the domain.
+	OriginFound LedgerOrigin = "Found"
+	// OriginSeen: it was seen at a server or at the policy host although a newer one was announced.
+	OriginSeen LedgerOrigin = "Seen"
+)
+
+// LedgerEntry is an enforce instance that senders may hold.
+type LedgerEntry struct {
+	// id under which it was announced or served.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	ID string `json:"id,omitempty"`
+
+	// mx patterns; none means that they are not known.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MaxLength=253
+	MX []string `json:"mx,omitempty"`
+
+	// maxAgeSeconds of the instance.
+	//
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
+
+	// origin says how it came here.
+	//
+	// +required
+	Origin LedgerOrigin `json:"origin,omitempty"`
+
+	// cachedUntil is when the last sender has dropped it; unset while senders may still fetch it.
+	//
+	// +optional
+	CachedUntil *metav1.Time `json:"cachedUntil,omitempty"`
+}
+
+// Contamination notes that the announced id was seen with another policy.
+type Contamination struct {
+	// id that was announced meanwhile.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	ID string `json:"id,omitempty"`
+
+	// seenAt is when it was last seen.
+	//
+	// +required
+	SeenAt metav1.Time `json:"seenAt,omitzero"`
+}
+
+// Retirement is the way of a publication whose policy is gone.
+type Retirement struct {
+	// startedAt is when it began.
+	//
+	// +required
+	StartedAt metav1.Time `json:"startedAt,omitzero"`
+
+	// removingSince is when the TXT record was taken away.
+	//
+	// +optional
+	RemovingSince *metav1.Time `json:"removingSince,omitempty"`
+
+	// absentSince is when DNS was first seen without it.
+	//
+	// +optional
+	AbsentSince *metav1.Time `json:"absentSince,omitempty"`
+}
+
+// MTASTSPublicationStatus is for display only.
+type MTASTSPublicationStatus struct {
+	// conditions: Ready, as of the policy; Stalled while the publication cannot go on by itself.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation that the operator has seen.
+	//
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// state says in one word where the domain stands.
+	//
+	// +optional
+	State State `json:"state,omitempty"`
+
+	// until is when a retiring publication is expected to be removed.
+	//
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
+}
+
+// MTASTSPublication is what has been promised to the world's senders for one domain. It is made,
+// written and removed by the operator. Deleting it by hand means: take everything down at once, I
+// know that senders may still hold the policy.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=mtastspublications,singular=mtastspublication,shortName=mtastspub,categories=mail
+// +kubebuilder:selectablefield:JSONPath=`.spec.domain`
+// +kubebuilder:printcolumn:name="Domain",type=string,JSONPath=`.spec.domain`
+// +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policyRef.name`
+// +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
+// +kubebuilder:printcolumn:name="Until",type=string,JSONPath=`.status.until`
+// +kubebuilder:printcolumn:name="ID",type=string,JSONPath=`.spec.announcedID`,priority=1
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.domain",message="a publication bears the name of its domain; the operator makes it: create an MTASTSPolicy instead"
+type MTASTSPublication struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object's metadata.
+	//
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is the operator's durable memory of the domain.
+	//
+	// +required
+	Spec MTASTSPublicationSpec `json:"spec,omitzero"`
+
+	// status is for display only.
+	//
+	// +optional
+	Status MTASTSPublicationStatus `json:"status,omitzero"`
+}
+
+// MTASTSPublicationList is a list of publications.
+//
+// +kubebuilder:object:root=true
+type MTASTSPublicationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+
+	Items []MTASTSPublication `json:"items"`
+}
