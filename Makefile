@@ -1,0 +1,137 @@
+# Works with GNU make 3.81 (macOS) and newer. Tools are Go modules of their own under hack/tools,
+# built on first use into ~/.cache/mta-sts-operator; nothing needs to be installed but Go.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMG       ?= ghcr.io/mta-sts-operator/mta-sts-operator:$(VERSION)
+PLATFORMS ?= linux/amd64,linux/arm64
+FUZZTIME  ?= 30s
+TESTFLAGS ?=
+KUBECTL   ?= kubectl
+
+LDFLAGS    = -s -w -X main.version=$(VERSION)
+# What controller-gen reads: types with their schema from api, RBAC markers from controllers.
+GENERATE   = object paths=./api/...
+MANIFESTS  = crd rbac:roleName=mta-sts-operator paths=./api/... paths=./controllers/...
+
+##@ General
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target> [VARIABLE=value]" } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: clean
+clean: ## Remove what was built in the tree; the cache of tools and control planes stays.
+	rm -rf bin dist
+
+##@ Generated files
+
+.PHONY: generate
+generate: ## Write api/**/zz_generated.deepcopy.go.
+	@gen=$$(hack/tools/build.sh controller-gen) && "$$gen" $(GENERATE)
+
+.PHONY: manifests
+manifests: ## Write config/crd/bases and config/rbac/role.yaml from the markers in the code.
+	@gen=$$(hack/tools/build.sh controller-gen) && \
+	"$$gen" $(MANIFESTS) output:crd:dir=config/crd/bases output:rbac:dir=config/rbac
+
+.PHONY: fmt
+fmt: ## Format all Go files (gofumpt, imports in three groups).
+	@lint=$$(hack/tools/build.sh golangci-lint) && "$$lint" fmt ./...
+
+##@ Checks
+
+.PHONY: verify
+verify: verify-generated verify-deps verify-fmt ## Check that generated files, go.mod and formatting are up to date.
+
+# Generates beside the tree and compares, so that a check never changes a file.
+.PHONY: verify-generated
+verify-generated:
+	@gen=$$(hack/tools/build.sh controller-gen) && \
+	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
+	"$$gen" $(GENERATE) output:object:dir="$$tmp/api" && \
+	"$$gen" $(MANIFESTS) output:crd:dir="$$tmp/crd" output:rbac:dir="$$tmp/rbac" && \
+	{ diff -u api/v1alpha1/zz_generated.deepcopy.go "$$tmp/api/zz_generated.deepcopy.go" && \
+	  diff -ruN config/crd/bases "$$tmp/crd" && diff -u config/rbac/role.yaml "$$tmp/rbac/role.yaml" || \
+	  { echo "generated files are out of date: run 'make generate manifests'" >&2; exit 1; }; }
+
+.PHONY: verify-deps
+verify-deps:
+	@go mod tidy -diff || { echo "go.mod or go.sum is out of date: run 'go mod tidy'" >&2; exit 1; }
+	@awk '$$2 ~ /^v[0-9]/ && !/\/\/ indirect/ { print $$1 }' go.mod | while read -r module; do \
+	  grep -qF "\`$$module\`" docs/dependencies.md || \
+	  { echo "$$module: say in docs/dependencies.md why it is needed" >&2; exit 1; }; \
+	done
+
+.PHONY: verify-fmt
+verify-fmt:
+	@lint=$$(hack/tools/build.sh golangci-lint) && \
+	{ "$$lint" fmt --diff ./... || { echo "files are not formatted: run 'make fmt'" >&2; exit 1; }; }
+
+.PHONY: lint
+lint: ## Run golangci-lint with the Kubernetes API rules.
+	@lint=$$(hack/tools/build.sh golangci-lint) && "$$lint" run ./...
+
+.PHONY: test
+test: ## Run every test, those with a control plane included. TESTFLAGS are passed on.
+	@KUBEBUILDER_ASSETS=$$(hack/assets.sh --with-controller-manager) && export KUBEBUILDER_ASSETS && \
+	start=$$SECONDS && go test -timeout 30m $(TESTFLAGS) ./... && echo "tests took $$((SECONDS - start)) s"
+
+# A package needs a control plane if its tests import envtest, directly or not.
+.PHONY: test-unit
+test-unit: ## Run the tests that need no control plane.
+	@packages=$$(go list -test -f '{{.ImportPath}} {{join .Deps " "}} ' ./... | grep '^[^ ]*\.test ' | \
+	  grep -v ' sigs.k8s.io/controller-runtime/pkg/envtest ' | sed 's/\.test .*//') && \
+	go test -timeout 10m $(TESTFLAGS) $$packages
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (30s).
+	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file target; do \
+	  echo "==> $${file%/*} $${target#func }"; \
+	  go test -run '^$$' -fuzz "^$${target#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null || exit 1; \
+	done
+
+##@ Build and run
+
+.PHONY: build
+build: ## Build bin/mta-sts-operator.
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/mta-sts-operator .
+
+.PHONY: run
+run: ## Run the manager on this machine against the cluster of the current kubeconfig.
+	go run . manager
+
+.PHONY: demo
+demo: ## Show a policy's whole life on a control plane of its own. KEEP=1 leaves it running.
+	@KUBEBUILDER_ASSETS=$$(hack/assets.sh) && export KUBEBUILDER_ASSETS && KEEP=$(KEEP) go run ./hack/demo
+
+.PHONY: docker-build
+docker-build: ## Build the image for this machine's platform and load it into docker.
+	docker buildx build --load --build-arg VERSION=$(VERSION) -t $(IMG) .
+
+.PHONY: docker-push
+docker-push: ## Build the image for PLATFORMS and push it, with SBOM and provenance.
+	docker buildx build --push --platform $(PLATFORMS) --sbom=true --provenance=mode=max \
+	  --build-arg VERSION=$(VERSION) -t $(IMG) .
+
+##@ Deployment (to the cluster of the current kubeconfig)
+
+.PHONY: install
+install: ## Install the CRDs only.
+	$(KUBECTL) apply --server-side -f config/crd/bases
+
+.PHONY: deploy
+deploy: ## Install the CRDs and the operator.
+	$(KUBECTL) apply --server-side -k config/default
+
+# The CRDs go with it, and every publication with them: senders that cached a policy would find
+# nothing in its place. So a domain that is still published stops this.
+.PHONY: undeploy
+undeploy: ## Remove operator and CRDs; refused while domains are published (FORCE=1 removes all the same).
+	@if [ -z "$(FORCE)" ] && [ -n "$$($(KUBECTL) get mtastspublications.mtasts.dev -A -o name)" ]; then \
+	  echo "domains are still published: delete the policies and wait until they have retired, or set FORCE=1" >&2; exit 1; fi
+	$(KUBECTL) delete --ignore-not-found -k config/default
