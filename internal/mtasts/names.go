@@ -82,6 +82,8 @@ func checkHost(host string) error {
 	switch {
 	case host == "":
 		return errors.New("empty: write a host name such as mx1.example.com")
+	case len(host) > maxNameBytes:
+		return errTooLong
 	case strings.HasSuffix(host, "."):
 		return fmt.Errorf("drop the trailing dot: write %q", strings.TrimRight(host, "."))
 	case strings.ContainsFunc(host, func(r rune) bool { return r > '~' }):
@@ -92,8 +94,6 @@ func checkHost(host string) error {
 		return errors.New("a host name has no underscore: write the name that the MX record points to")
 	case isAddress(host):
 		return errors.New("an IP address: write the name of the host")
-	case len(host) > maxNameBytes:
-		return errTooLong
 	}
 	for label := range strings.SplitSeq(host, ".") {
 		if err := checkLabel(label); err != nil {

@@ -36,8 +36,8 @@ func (e *SyntaxError) Error() string {
 // strictest sender does; what it accepts, every sender that follows the RFC
 // accepts. Of repeated fields the first counts, but all must be well-formed,
 // because some senders take the last. Patterns come back in lower case and in
-// the order of the body. Every error is a *[SyntaxError] that quotes no
-// more than 80 characters, for what lies at the address may be a whole web page.
+// the order of the body. Every error is a *[SyntaxError] and short,
+// for what was fetched may be a whole web page.
 func ParsePolicy(body []byte) (Policy, error) {
 	if len(body) > maxFetchedBytes {
 		return Policy{}, &SyntaxError{Reason: fmt.Sprintf("%d bytes long, senders read at most %d", len(body), maxFetchedBytes)}

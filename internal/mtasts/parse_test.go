@@ -137,6 +137,7 @@ func TestParsePolicyRefuses(t *testing.T) {
 		{"a web page in one long line", strings.Repeat("<p>", 10000), 1},
 		{"a long value", "version: " + strings.Repeat("1", 10000), 1},
 		{"a long name", strings.Repeat("n", 10000) + ": y", 1},
+		{"a long mx with a trailing dot", withMX(strings.Repeat("m.", 10000)), 3},
 		{"a long mx", withMX(strings.Repeat("m", 10000)), 3},
 		{"a lone CR at the end", strings.TrimSuffix(canonical, "\n") + "\r", 4},
 		{"lone CR as line ends", strings.ReplaceAll(canonical, "\n", "\r"), 1},
