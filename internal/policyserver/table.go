@@ -1,0 +1,97 @@
+package policyserver
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// maxHostBytes bounds what lookup looks at: the longest DNS name, a trailing
+// dot and a port.
+const maxHostBytes = 253 + len(".:65535")
+
+// answer is a complete response whose header values are made once, because
+// making them for each request is most of what a handler would allocate.
+type answer struct {
+	code   int
+	body   string
+	length []string
+	id     []string
+	allow  []string
+}
+
+func newAnswer(code int, body string) answer {
+	return answer{code: code, body: body, length: []string{strconv.Itoa(len(body))}}
+}
+
+// entry is one served instance. It is never modified.
+type entry struct {
+	id mtasts.ID
+	answer
+}
+
+func newEntry(id mtasts.ID, body string) *entry {
+	e := &entry{id: id, answer: newAnswer(http.StatusOK, body)}
+	e.answer.id = []string{string(id)}
+	return e
+}
+
+// table is everything that one load made visible. It is never modified, so a
+// request that took it sees a single state however long it runs.
+type table struct {
+	hosts map[string]*entry
+	// instances is the encoded Instances document, etag its strong entity tag.
+	instances []byte
+	etag      string
+}
+
+func newTable(hosts map[string]*entry) *table {
+	doc := Instances{Hosts: make(map[string]mtasts.ID, len(hosts))}
+	for host, e := range hosts {
+		doc.Hosts[host] = e.id
+	}
+	encoded, err := json.Marshal(doc)
+	if err != nil {
+		panic(fmt.Sprintf("encoding a map of strings: %v", err))
+	}
+	sum := sha256.Sum256(encoded)
+	return &table{hosts: hosts, instances: encoded, etag: `"` + hex.EncodeToString(sum[:16]) + `"`}
+}
+
+// lookup finds the entry for the value of a Host header or :authority: any
+// case, optional port, at most one trailing dot (RFC 9110 §4.2.3, §7.2). It
+// returns nil for hosts that are not served.
+func (t *table) lookup(host string) *entry {
+	if e := t.hosts[host]; e != nil {
+		return e
+	}
+	if len(host) > maxHostBytes {
+		return nil
+	}
+	host = strings.TrimSuffix(withoutPort(host), ".")
+	var lower [maxHostBytes]byte
+	for i := range len(host) {
+		c := host[i]
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	return t.hosts[string(lower[:len(host)])]
+}
+
+// withoutPort cuts off ":" and the digits after it, which may be none
+// (RFC 3986 §3.2.3). Anything else stays and is then not found.
+func withoutPort(host string) string {
+	colon := strings.LastIndexByte(host, ':')
+	if colon < 0 || strings.Trim(host[colon+1:], "0123456789") != "" {
+		return host
+	}
+	return host[:colon]
+}
