@@ -40,7 +40,7 @@ if command -v setup-envtest >/dev/null; then
     say "setup-envtest has no 1.$minor.x yet, letting it download"
     dir=$(setup-envtest use -p path "1.$minor.x" </dev/null) || dir=
   fi
-  if [ -n "$dir" ]; then offer "$dir" "setup-envtest ($dir)"; else say "not using setup-envtest: it has no 1.$minor.x"; fi
+  if [ -n "$dir" ]; then offer "$dir" "setup-envtest ($dir)"; else say "not using setup-envtest: no 1.$minor.x is installed"; fi
 fi
 
 say "using hack/controlplane/build.sh (built from Go modules; at once when in the cache)"
