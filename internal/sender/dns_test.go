@@ -15,11 +15,12 @@ import (
 // nameServer answers from its records. With zones it is authoritative for them
 // and refers to others below; without it resolves names for everybody.
 type nameServer struct {
-	zones    []string
-	records  []string
-	rcodes   map[string]int // by name: answer this and nothing else
-	silent   bool           // never answer
-	truncate bool           // over UDP, answer that the answer is too long
+	zones       []string
+	records     []string
+	rcodes      map[string]int // by name: answer this and nothing else
+	silent      bool           // never answer
+	failingType uint16         // answer SERVFAIL to questions for it
+	truncate    bool           // over UDP, answer that the answer is too long
 
 	mu    sync.Mutex
 	asked []string // "name type network"
@@ -46,6 +47,8 @@ func (s *nameServer) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 	switch rcode, fixed := s.rcodes[q.Name]; {
 	case fixed:
 		answer.Rcode = rcode
+	case s.failingType == q.Qtype:
+		answer.Rcode = dns.RcodeServerFailure
 	case s.truncate && network == "udp":
 		answer.Truncated = true
 	default:
@@ -135,13 +138,13 @@ func tryStartDNS(t *testing.T, servers []*nameServer) (uint16, bool) {
 	}
 	for i, handler := range servers {
 		ip := "127.0.0." + strconv.Itoa(i+1)
-		packets, err := net.ListenPacket("udp", net.JoinHostPort(ip, strconv.Itoa(int(port))))
+		packets, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", net.JoinHostPort(ip, strconv.Itoa(int(port))))
 		if err != nil {
 			stop()
 			return 0, false
 		}
 		port = packets.LocalAddr().(*net.UDPAddr).AddrPort().Port()
-		listener, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(int(port))))
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(ip, strconv.Itoa(int(port))))
 		if err != nil {
 			_ = packets.Close()
 			stop()
@@ -191,7 +194,8 @@ func (w world) newSender(t *testing.T, config Config) *Sender {
 // delegation is what a resolver knows about a zone with servers at 127.0.0.1 to
 // 127.0.0.n, besides what is in it.
 func delegation(zone string, n int) []string {
-	records := []string{zone + " 3600 SOA ns1." + zone + " hostmaster." + zone + " 1 3600 600 86400 60"}
+	records := make([]string, 0, 1+2*n)
+	records = append(records, zone+" 3600 SOA ns1."+zone+" hostmaster."+zone+" 1 3600 600 86400 60")
 	for i := range n {
 		name := "ns" + strconv.Itoa(i+1) + "." + zone
 		records = append(records,

@@ -6,7 +6,8 @@
 // not tell" is never taken for "is not there", and carries a [Reason] from a
 // fixed set and a message that is the same whenever the observation is the same.
 // Messages may be shown to tenants: what a peer sent appears in them only
-// shortened and with everything but printable ASCII replaced.
+// shortened and with everything but printable ASCII replaced. An observation
+// whose context was cancelled says nothing about the world.
 //
 // The names that are looked up belong to users, so the addresses behind them do
 // too. Policy hosts and authoritative name servers are resolved once, checked,

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -12,7 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
-	"sync/atomic"
 	"time"
 
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
@@ -20,8 +20,9 @@ import (
 
 const (
 	// maxBody is the largest body a sender reads (RFC 8461 §3.3 suggests 64 KB).
-	maxBody   = 64 << 10
-	maxHeader = 64 << 10
+	maxBody = 64 << 10
+	// maxAnswer bounds all that is read, header and chunk sizes included.
+	maxAnswer = 1 << 20
 	idHeader  = "X-MTA-STS-ID"
 	userAgent = "mta-sts-operator"
 )
@@ -51,7 +52,7 @@ func (s *Sender) lookAddress(
 		look.Outcome, look.Reason, look.Message = failure.outcome, failure.reason, failure.message
 		return look
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	got, failure := get(ctx, conn, mtasts.PolicyURL(domain))
 	if failure != nil {
 		look.Outcome, look.Reason, look.Message = failure.outcome, failure.reason, failure.message
@@ -104,49 +105,51 @@ func leaf(chain []*x509.Certificate) *x509.Certificate {
 	return chain[0]
 }
 
-// get asks for the policy over an established connection. A transport alone
-// follows no redirect and keeps no cookies; this one also uses no proxy, asks
-// for no compression and does not keep the connection.
+// get asks for the policy over an established connection. It does without an
+// http.Client so that nothing is followed, retried, unpacked, proxied or logged.
 func get(ctx context.Context, conn net.Conn, url string) (fetched, *problem) {
-	watched := &watchedConn{Conn: conn}
-	transport := &http.Transport{
-		DialTLSContext:         func(context.Context, string, string) (net.Conn, error) { return watched, nil },
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeader,
-	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return fetched{}, &problem{NoAnswer, ConnectionFailed, "cannot be asked for " + quote(url)}
 	}
 	request.Header.Set("User-Agent", userAgent)
-	response, err := transport.RoundTrip(request)
-	if err != nil {
-		return fetched{}, answerProblem(err, watched.answered.Load())
+	request.Close = true
+	if err := request.Write(conn); err != nil {
+		return fetched{}, answerProblem(err)
 	}
-	defer response.Body.Close()
+	limited := &io.LimitedReader{R: conn, N: maxAnswer}
+	got, failure := readAnswer(bufio.NewReader(limited), request)
+	if failure != nil && limited.N <= 0 {
+		failure = &problem{Broken, HTTPFailed, "answers without end"}
+	}
+	return got, failure
+}
+
+func readAnswer(reader *bufio.Reader, request *http.Request) (fetched, *problem) {
+	response, err := http.ReadResponse(reader, request)
+	// RFC 9110 §15.2: interim responses come before the answer proper. They
+	// have no body, and the reader's limit bounds their number.
+	for err == nil && isInterim(response.StatusCode) {
+		response, err = http.ReadResponse(reader, request)
+	}
+	if err != nil {
+		return fetched{}, answerProblem(err)
+	}
+	defer func() { _ = response.Body.Close() }()
 	if failure := checkHeader(response); failure != nil {
 		return fetched{}, failure
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err != nil {
-		return fetched{}, answerProblem(err, true)
+		return fetched{}, answerProblem(err)
 	}
 	return readPolicy(response.Header, body)
 }
 
-// watchedConn notes whether the peer has sent anything.
-type watchedConn struct {
-	net.Conn
-	answered atomic.Bool
-}
-
-func (c *watchedConn) Read(buffer []byte) (int, error) {
-	n, err := c.Conn.Read(buffer)
-	if n > 0 {
-		c.answered.Store(true)
-	}
-	return n, err
+func isInterim(status int) bool {
+	return status >= 100 && status <= 199 && status != http.StatusSwitchingProtocols
 }
 
 func checkHeader(response *http.Response) *problem {

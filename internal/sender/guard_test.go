@@ -100,6 +100,6 @@ func TestAGuardedDiallerRefusesWhatANameMeansAtTheLastMoment(t *testing.T) {
 	if err != nil {
 		t.Fatalf("dialling localhost when that is allowed: %v", err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	<-accepted
 }

@@ -98,6 +98,18 @@ func TestLookupTXT(t *testing.T) {
 				Message: "_mta-sts.example.com has no TXT record",
 			},
 		},
+		"a silent server does not count": {
+			world: world{&nameServer{records: stale}, []*nameServer{authoritative(2, txt("300", recordA)), {silent: true}}},
+			want:  TXT{Status: Found, Records: []string{recordA}, TTL: 300 * time.Second, Source: SourceAuthoritative},
+		},
+		"with silent authoritative servers there is time left to ask the resolver": {
+			world: world{&nameServer{records: stale}, []*nameServer{{silent: true}, {silent: true}}},
+			want:  TXT{Status: Found, Records: []string{recordB}, TTL: 17 * time.Second, Source: SourceResolver},
+		},
+		"a server that does not say it is authoritative does not count": {
+			world: world{&nameServer{records: stale}, []*nameServer{{records: []string{txt("300", recordA)}}, {zones: []string{"example.net."}}}},
+			want:  TXT{Status: Found, Records: []string{recordB}, TTL: 17 * time.Second, Source: SourceResolver},
+		},
 		"an answer too long for UDP comes over TCP": {
 			world: world{&nameServer{records: parent, truncate: true}, []*nameServer{
 				{zones: []string{"example.com."}, records: []string{txt("60", recordA)}, truncate: true},
@@ -107,7 +119,7 @@ func TestLookupTXT(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := test.world.newSender(t, Config{AllowPrivate: true})
+			s := test.world.newSender(t, Config{AllowPrivate: true, Timeout: 3 * time.Second})
 			got := s.LookupTXT(t.Context(), "_MTA-STS.Example.com")
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("LookupTXT (-want +got):\n%s", diff)
@@ -200,8 +212,8 @@ func TestLookupsThatFailNameEveryResolver(t *testing.T) {
 
 	silent := world{resolver: &nameServer{silent: true}}.newSender(t, Config{Timeout: 500 * time.Millisecond})
 	second := startDNS(t, &nameServer{zones: []string{"example.net."}})
-	both := append(silent.resolvers, server{label: "resolver second", address: netip.AddrPortFrom(loopback1, second).String()})
-	silent.resolvers = both
+	silent.resolvers = append(silent.resolvers,
+		server{label: "resolver second", address: netip.AddrPortFrom(loopback1, second).String()})
 	got := silent.LookupTXT(t.Context(), "_mta-sts.example.com")
 	if got.Status != Unknown || got.Reason != DNSFailed ||
 		!strings.HasSuffix(got.Message, " did not answer in time, resolver second answered REFUSED") {
@@ -373,12 +385,74 @@ func TestLookupMX(t *testing.T) {
 
 func TestLookupMXOfAFailingResolverIsUnknown(t *testing.T) {
 	t.Parallel()
-	s := world{resolver: &nameServer{rcodes: map[string]int{"example.com.": dns.RcodeServerFailure}}}.newSender(t, Config{})
-	want := MX{
-		Status: Unknown, Reason: DNSFailed,
-		Message: "example.com could not be looked up: resolver " + s.resolvers[0].address + " answered SERVFAIL",
+	for name, records := range map[string][]string{
+		"for the MX":      nil,
+		"for the address": {"example.com. 60 CNAME example.net."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			failing := "example.com."
+			if records != nil {
+				failing = "example.net."
+			}
+			resolver := &nameServer{records: records, rcodes: map[string]int{failing: dns.RcodeServerFailure}}
+			got := world{resolver: resolver}.newSender(t, Config{}).LookupMX(t.Context(), "example.com")
+			if got.Status != Unknown || got.Reason != DNSFailed || !strings.HasSuffix(got.Message, " answered SERVFAIL") {
+				t.Errorf("LookupMX: %+v", got)
+			}
+		})
 	}
-	if diff := cmp.Diff(want, s.LookupMX(t.Context(), "example.com")); diff != "" {
-		t.Errorf("LookupMX (-want +got):\n%s", diff)
+}
+
+func TestAnImplicitMXIsUnknownIfOneFamilyCannotBeLookedUp(t *testing.T) {
+	t.Parallel()
+	resolver := &nameServer{records: []string{"example.com. 60 A 203.0.113.7"}, failingType: dns.TypeAAAA}
+	got := world{resolver: resolver}.newSender(t, Config{}).LookupMX(t.Context(), "example.com")
+	if got.Status != Unknown || got.Reason != DNSFailed || got.Hosts != nil {
+		t.Errorf("LookupMX: %+v", got)
+	}
+}
+
+func TestRepliesThatCannotBeUsed(t *testing.T) {
+	question := new(dns.Msg).SetQuestion("example.com.", dns.TypeTXT)
+	reply := func(change func(*dns.Msg)) *dns.Msg {
+		message := new(dns.Msg).SetReply(question)
+		message.RecursionAvailable = true
+		change(message)
+		return message
+	}
+	for want, message := range map[string]*dns.Msg{
+		"":                                  reply(func(*dns.Msg) {}),
+		"answered another question":         reply(func(m *dns.Msg) { m.Question[0].Name = "example.net." }),
+		"answered REFUSED":                  reply(func(m *dns.Msg) { m.Rcode = dns.RcodeRefused }),
+		"answered with an unknown error":    reply(func(m *dns.Msg) { m.Rcode = 3000 }),
+		"does not resolve names for others": reply(func(m *dns.Msg) { m.RecursionAvailable = false }),
+	} {
+		if got := readReply(message, server{}, "example.com.", dns.TypeTXT).failure; got != want {
+			t.Errorf("failure %q, want %q", got, want)
+		}
+	}
+}
+
+func TestOnlyReferralsDownwardsAreFollowed(t *testing.T) {
+	for owner, want := range map[string]string{
+		"b.example.com.":        "b.example.com.",
+		"A.B.example.com.":      "a.b.example.com.",
+		"example.com.":          "",
+		"com.":                  "",
+		".":                     "",
+		"c.example.com.":        "",
+		"x.a.b.example.com.":    "",
+		"b.example.com.evil.":   "",
+		"notexample.com.":       "",
+		"_mta-sts.example.com.": "",
+	} {
+		message := &dns.Msg{Ns: []dns.RR{
+			&dns.NS{Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeNS}, Ns: "NS.example.net."},
+		}}
+		zone, names := readReferral(message, "example.com.", "a.b.example.com.")
+		if zone != want || (want != "") != (len(names) == 1 && names[0] == "ns.example.net.") {
+			t.Errorf("referral to %s: %q %q, want %q", owner, zone, names, want)
+		}
 	}
 }

@@ -14,8 +14,10 @@ import (
 func dialProblem(err error, port uint16) *problem {
 	switch {
 	case errors.Is(err, errRefused):
-		return &problem{NoAnswer, AddressRefused,
-			"is a private or reserved address, which senders on the Internet cannot reach; it was not dialled"}
+		return &problem{
+			NoAnswer, AddressRefused,
+			"is a private or reserved address, which senders on the Internet cannot reach; it was not dialled",
+		}
 	case isTimeout(err):
 		return &problem{NoAnswer, Timeout, fmt.Sprintf("does not accept a connection on port %d in time", port)}
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -68,9 +70,11 @@ func (s *Sender) handshakeProblem(err error, host string) *problem {
 		return &problem{Broken, CertificateExpired, "presents an expired certificate"}
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return &problem{Broken, CertificateUntrusted,
+		return &problem{
+			Broken, CertificateUntrusted,
 			"presents a certificate chain that does not lead to a trusted root: " +
-				"a private or staging authority, or a missing intermediate certificate"}
+				"a private or staging authority, or a missing intermediate certificate",
+		}
 	}
 	return &problem{Broken, TLSFailed, "fails the TLS handshake; it must offer TLS 1.2 or 1.3 for " + sanitize(host)}
 }
@@ -86,9 +90,8 @@ func namesOf(certificate *x509.Certificate) string {
 	}
 }
 
-// answerProblem explains why there is no complete HTTP answer; answered tells
-// whether the peer has sent any of it.
-func answerProblem(err error, answered bool) *problem {
+// answerProblem explains why there is no complete HTTP answer.
+func answerProblem(err error) *problem {
 	if isTimeout(err) {
 		return &problem{NoAnswer, Timeout, "accepts connections, but does not finish its answer in time"}
 	}
@@ -96,7 +99,7 @@ func answerProblem(err error, answered bool) *problem {
 	if remote, ok := errors.AsType[*net.OpError](err); ok && remote.Op == "remote error" {
 		return &problem{Broken, TLSFailed, "ends TLS with an alert instead of an answer"}
 	}
-	if isClosed(err) || !answered {
+	if isClosed(err) {
 		return &problem{NoAnswer, ConnectionClosed, "closes the connection before its answer is complete"}
 	}
 	return &problem{Broken, HTTPFailed, "answers with something that is not HTTP"}

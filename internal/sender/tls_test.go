@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -81,7 +82,7 @@ func (a authority) issue(t *testing.T, notAfter time.Time, names ...string) tls.
 func listen(t *testing.T, handlers ...func(net.Conn)) uint16 {
 	t.Helper()
 	for range 20 {
-		listeners, port := tryListen(len(handlers))
+		listeners, port := tryListen(t.Context(), len(handlers))
 		if listeners == nil {
 			continue
 		}
@@ -95,12 +96,12 @@ func listen(t *testing.T, handlers ...func(net.Conn)) uint16 {
 	return 0
 }
 
-func tryListen(n int) ([]net.Listener, uint16) {
+func tryListen(ctx context.Context, n int) ([]net.Listener, uint16) {
 	var listeners []net.Listener
 	port := uint16(0)
 	for i := range n {
 		address := net.JoinHostPort("127.0.0."+strconv.Itoa(i+1), strconv.Itoa(int(port)))
-		listener, err := net.Listen("tcp", address)
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 		if err != nil {
 			for _, other := range listeners {
 				_ = other.Close()
@@ -120,8 +121,8 @@ func acceptAll(listener net.Listener, handle func(net.Conn)) {
 			return
 		}
 		go func() {
-			defer conn.Close()
 			handle(conn)
+			_ = conn.Close()
 		}()
 	}
 }
