@@ -65,7 +65,7 @@ const (
 
 // MTASTSPolicyStatus mirrors the publication for people and tools.
 type MTASTSPolicyStatus struct {
-	// conditions: Ready, PolicyServed, Exposed, CertificateReady, PolicyReachable, DNSPublished,
+	// conditions are Ready, PolicyServed, Exposed, CertificateReady, PolicyReachable, DNSPublished,
 	// MXAligned; Reconciling and Stalled are present only while true.
 	//
 	// +optional
@@ -142,6 +142,7 @@ type ServedPolicy struct {
 	// maxAgeSeconds of the instance.
 	//
 	// +required
+	// +kubebuilder:validation:Minimum=1
 	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
 
 	// body is the file exactly as senders receive it.

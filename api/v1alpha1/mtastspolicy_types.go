@@ -103,19 +103,24 @@ const (
 
 // MTASTSPolicySpec is the policy somebody wants published for a mail domain.
 //
-// +kubebuilder:validation:XValidation:rule="self.mx.map(m, size(m) + 5).sum() <= 9953",fieldPath=".mx",message="the policy would be larger than 10000 bytes, which some senders cut off: list fewer hosts, or use a wildcard such as *.mail.example.com"
+// +kubebuilder:validation:XValidation:rule="self.mx.map(m, size(m) + 5).sum() + size(self.mode) + size(string(self.maxAgeSeconds)) <= 9968",fieldPath=".mx",message="the policy would be larger than 10000 bytes, which some senders cut off: list fewer hosts, or use a wildcard such as *.mail.example.com"
 type MTASTSPolicySpec struct {
 	// domain is the mail domain, as it stands behind the @ of an address: lower case, A-labels for
 	// internationalised names (xn--…), no trailing dot. It cannot be changed. A subdomain inherits
 	// nothing: it needs a policy of its own (RFC 8461 §3.4).
 	//
 	// +required
-	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=242
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="domain cannot be changed: create another MTASTSPolicy for the other domain and delete this one when it is no longer needed"
 	// +kubebuilder:validation:XValidation:rule="self == self.lowerAscii()",message="write the domain in lower case, for example example.com"
 	// +kubebuilder:validation:XValidation:rule="!self.endsWith('.')",message="write the domain without the trailing dot, for example example.com"
-	// +kubebuilder:validation:XValidation:rule="self.endsWith('.') || self != self.lowerAscii() || self.matches('^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')",message="domain must be a mail domain such as example.com: letters, digits and inner hyphens in at least two labels of at most 63 characters; write internationalised names as A-labels (xn--...), not an address, not a wildcard"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[^\\\\x00-\\\\x7F]')",message="write an internationalised domain as A-labels, for example xn--bcher-kva.example"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('*')",message="a policy is for one domain and not for those below it: write the domain without *, and an MTASTSPolicy for each subdomain that receives mail"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('_')",message="write the domain as it stands behind the @ of an address, which has no underscore: the operator adds names such as _mta-sts by itself"
+	// +kubebuilder:validation:XValidation:rule="!self.matches(':|[.][0-9]+$')",message="write the name of the domain: no IP address, no URL, no port"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-A-Za-z0-9.*_:\\\\x{80}-\\\\x{10FFFF}]*$')",message="write only the domain, as it stands behind the @ of an address: letters, digits, hyphens and dots, for example example.com"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[*]$|:|^([^-.]([^.]{0,61}[^-.])?[.])+[^-.]([^.]{0,61}[^-.])?[.]?$')",message="write the full domain, such as example.com: at least two labels of at most 63 characters, none of them empty or with a hyphen at either end"
 	Domain string `json:"domain,omitempty"`
 
 	// mode tells senders what to do when a delivery cannot be secured: testing (deliver and
@@ -134,11 +139,16 @@ type MTASTSPolicySpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
-	// +kubebuilder:validation:items:MinLength=3
+	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:items:XValidation:rule="self == self.lowerAscii()",message="write MX patterns in lower case, for example mx1.example.com"
 	// +kubebuilder:validation:items:XValidation:rule="!self.endsWith('.')",message="write MX patterns without the trailing dot, for example mx1.example.com"
-	// +kubebuilder:validation:items:XValidation:rule="self.endsWith('.') || self != self.lowerAscii() || self.matches('^([*][.])?([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?[.])*[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')",message="an MX pattern is a host name such as mx1.example.com, or *.example.com where * stands for exactly one whole first label: letters, digits and inner hyphens; write internationalised names as A-labels (xn--...), no IP addresses, no lists"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('[^\\\\x00-\\\\x7F]')",message="write internationalised names as A-labels, for example mx1.xn--bcher-kva.example"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('[^*][*]|^[*][^.]|^[*]$')",message="* stands for exactly one whole first label: write *.example.com, or the names of the hosts"
+	// +kubebuilder:validation:items:XValidation:rule="!self.contains('_')",message="a host name has no underscore: write the name that the MX record points to, for example mx1.example.com"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches(':|[.][0-9]+$')",message="write the name of the host, for example mx1.example.com: no IP address, no port"
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^[-A-Za-z0-9.*_:\\\\x{80}-\\\\x{10FFFF}]*$')",message="write one host per list item, only its name, without preference, blanks or commas: letters, digits, hyphens and dots"
+	// +kubebuilder:validation:items:XValidation:rule="(self.startsWith('*.') ? self.substring(2) : self).matches('^[*]$|:|^([^-.]([^.]{0,61}[^-.])?[.])+[^-.]([^.]{0,61}[^-.])?[.]?$')",message="write a full host name such as mx1.example.com, or *. and a full name: at least two labels of at most 63 characters, none of them empty or with a hyphen at either end"
 	MX []string `json:"mx,omitempty"`
 
 	// maxAgeSeconds is how long senders keep the policy: at least a day; one to four weeks is usual.
@@ -197,11 +207,12 @@ type TLSReporting struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=239
-	// +kubebuilder:validation:items:XValidation:rule="self.startsWith('mailto:') || self.startsWith('https://')",message="a report address starts with mailto: or https://, for example mailto:tls-reports@example.com"
-	// +kubebuilder:validation:items:XValidation:rule="!self.matches('[^!-~]|[,;!\"]')",message="percent-encode blanks, quotes, commas, semicolons, exclamation marks and non-ASCII characters in report addresses (%2C for a comma); one address per list item"
-	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('mailto:') || self.matches('^mailto:[A-Za-z0-9.#$&*+/=^_`{|}~\\'-]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$')",message="a mailto: report address is a plain mailbox such as mailto:tls-reports@example.com, without ?subject= or %-encoding: reporters use it verbatim"
-	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('https://') || self.matches('^https://[A-Za-z0-9]')",message="an https: report address needs a host, for example https://reports.example.com/tls"
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:items:XValidation:rule="self.startsWith('mailto:') || self.startsWith('https://')",message="write a report address as mailto:tls-reports@example.com or https://reports.example.com/tls, one per list item"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('mailto:') || self.matches('^mailto:[A-Za-z0-9$\\'*+_~-]+([.][A-Za-z0-9$\\'*+_~-]+)*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?[.])+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$')",message="write mailto: and one plain address, such as mailto:tls-reports@example.com: no ?subject=, blanks, commas or %-encoding, because some reporters take it literally"
+	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('https://') || self.matches('^https://([A-Za-z0-9._~:/?#\\\\[\\\\]@$&\\'()*+=-]|%[0-9A-Fa-f]{2})*$')",message="in an https: report address write %2C for a comma, %21 for !, %3B for ; and %20 for a blank, and percent-encode what is not ASCII; one address per list item"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^https://([A-Za-z0-9._~:/?#\\\\[\\\\]@$&\\'()*+=-]|%[0-9A-Fa-f]{2})*$') || (isURL(self.find('^[^#]*')) && url(self.find('^[^#]*')).getHostname() != '')",message="an https: report address needs a host, for example https://reports.example.com/tls"
+	// +kubebuilder:validation:items:XValidation:rule="!self.matches('^https://[^/?#]*@')",message="DNS is public: write the https: report address without user and password"
 	RUA []string `json:"rua,omitempty"`
 
 	// ttlSeconds is the record's time to live; the operator's configuration decides when unset (3600).

@@ -218,7 +218,7 @@ type LedgerEntry struct {
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
-	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
+	MaxAgeSeconds int32 `json:"maxAgeSeconds"`
 
 	// origin says how it came here.
 	//
@@ -266,7 +266,7 @@ type Retirement struct {
 
 // MTASTSPublicationStatus is for display only.
 type MTASTSPublicationStatus struct {
-	// conditions: Ready, as of the policy; Stalled while the publication cannot go on by itself.
+	// conditions are Ready, as of the policy, and Stalled while the publication cannot go on by itself.
 	//
 	// +optional
 	// +listType=map

@@ -1,0 +1,85 @@
+package publication
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// unknownMaxAge is what an instance of which only the id is known is taken to live: the RFC's maximum.
+const unknownMaxAge = 31557600
+
+// begin starts the publication of a domain by looking at what is published for it today: an empty
+// ledger would claim that nobody holds anything, and nobody can know that without looking (I5).
+func (p *pass) begin() bool {
+	if p.Spec != nil {
+		return true
+	}
+	if p.o.World == nil || p.worldPending() {
+		return p.waitForWorld()
+	}
+	p.Spec = &v1alpha1.MTASTSPublicationSpec{TTLMaxSeconds: p.o.TTLSeconds}
+	p.enterFound()
+	return true
+}
+
+// worldPending says whether the look at the world told nothing, and another try is worth it.
+func (p *pass) worldPending() bool {
+	dns := p.o.World.DNS
+	return dns.Answer == Unknown && dns.Tries < p.t.WorldTries && p.now.Sub(dns.Since) < p.t.WorldPatience
+}
+
+// waitForWorld asks for the look, or waits until it may be repeated.
+func (p *pass) waitForWorld() bool {
+	p.wait(v1alpha1.StateServing, v1alpha1.ReasonObserving, "looking at what is published for the domain today")
+	if w := p.o.World; w != nil {
+		p.Message = "could not see what is published for the domain today: " + w.DNS.Message
+		if due, wait := w.DNS.due(p.now, p.t); !due {
+			p.again(wait)
+			return false
+		}
+	}
+	return p.need(NeedWorld)
+}
+
+// enterFound raises lastID above every id seen in the world, and enters what senders may hold.
+func (p *pass) enterFound() {
+	w := p.o.World
+	if ttl := int32(w.DNS.TTL.Seconds()); ttl > p.Spec.TTLMaxSeconds {
+		p.Spec.TTLMaxSeconds = ttl
+	}
+	for _, id := range w.DNS.IDs {
+		if id == "" || p.known(id) {
+			continue
+		}
+		if ours, ok := mtasts.ParseID(id); ok && p.plausible(ours) && ours.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
+			p.Spec.LastID = id
+		}
+		if p.Spec.AnnouncedID == "" && len(p.Spec.FoundIDs) < maxLedger {
+			p.Spec.FoundIDs = append(p.Spec.FoundIDs, id)
+		}
+		if w.Policy != nil {
+			p.open(id, w.Policy.Policy, v1alpha1.OriginFound)
+			continue
+		}
+		// Announced, but no body could be had: senders may hold anything.
+		p.open(id, mtasts.Policy{Mode: mtasts.ModeEnforce, MaxAgeSeconds: unknownMaxAge}, v1alpha1.OriginFound)
+		p.warn(v1alpha1.ReasonMinted, fmt.Sprintf("DNS announced policy %s, which could not be fetched: it is taken for an enforce policy that senders keep for a year", id))
+	}
+}
+
+// known says whether id is one of this publication's own.
+func (p *pass) known(id string) bool {
+	if p.Spec.AnnouncedID == id || (p.Spec.Current != nil && p.Spec.Current.ID == id) {
+		return true
+	}
+	return p.entry(id) != nil
+}
+
+// plausible refuses ids of our form from the far future: whoever plants one in DNS must not drag
+// our ids along.
+func (p *pass) plausible(id mtasts.ID) bool {
+	return id.Time().Before(p.now.Add(24 * time.Hour))
+}

@@ -1,0 +1,222 @@
+package publication
+
+import (
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// pass is one run of Decide: the decision in the making and what it is made from.
+type pass struct {
+	Decision
+	o   Observation
+	now time.Time
+	t   Timings
+
+	// fresh asks for a new id even for the same policy: the old one may stand for something else.
+	fresh bool
+	// held is set while the wanted policy may not be published; what is current goes on meanwhile.
+	held *held
+	// retiring is set once the policy's absence has outlived the grace and a drain is wanted.
+	retiring bool
+}
+
+// Decide says what should be true of one domain from now on. spec is what has been promised so
+// far (nil: nothing) and is not changed. When the decision names a Need, the caller satisfies it
+// and decides again from the same spec; otherwise it writes Spec first and acts after that.
+func Decide(spec *v1alpha1.MTASTSPublicationSpec, o Observation, now time.Time, t Timings) Decision {
+	p := &pass{Decision: Decision{Spec: spec.DeepCopy(), TXT: TXTLeave}, o: o, now: now, t: t}
+	if spec == nil && o.Claim == nil {
+		return p.Decision
+	}
+	// Each step either finishes the pass (false) or leaves the rest to the next one.
+	steps := []func() bool{p.begin, p.trustOnlyOurs, p.follow, p.change, p.heal, p.removing, p.spread, p.settle, p.retire}
+	for _, step := range steps {
+		if !step() {
+			break
+		}
+	}
+	if h := p.held; h != nil && p.Need == NeedNothing {
+		p.wait(v1alpha1.StateHeld, h.reason, h.message)
+		p.Stalled = h.stalled
+	}
+	return p.Decision
+}
+
+// need stops the pass until the caller knows more.
+func (p *pass) need(n Need) bool {
+	p.Need = n
+	return false
+}
+
+// trustOnlyOurs notices that the publication is older than what senders may hold: it was restored
+// from a copy, or a live object carries an id of ours that it does not know. Ids are fencing
+// tokens: a smaller one never wins, so a fresh one is minted above both (I3).
+func (p *pass) trustOnlyOurs() bool {
+	restored := p.Spec.AnnouncedID != "" && p.Spec.UID != p.o.UID
+	if restored {
+		if p.o.World == nil || p.worldPending() {
+			return p.waitForWorld()
+		}
+		p.enterFound()
+		p.Spec.UID = p.o.UID
+		p.fresh = true
+		p.warn(v1alpha1.ReasonRestored, "the publication was restored from a copy: a fresh id is minted, because the recorded one may be older than what senders hold")
+	}
+	if g := p.o.Greater; g != nil && g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
+		p.Spec.LastID = string(g.ID)
+		if g.Policy != nil {
+			p.open(string(g.ID), *g.Policy, v1alpha1.OriginSeen)
+		}
+		p.fresh = true
+	}
+	return true
+}
+
+// follow binds the publication to its policy, or counts how long there has been none.
+func (p *pass) follow() bool {
+	c := p.o.Claim
+	if c == nil {
+		return p.missPolicy()
+	}
+	if ref := p.Spec.PolicyRef; ref != nil && ref.UID != c.UID && (p.Spec.PolicyGoneAt != nil || ref.Name != c.Name) {
+		p.event(v1alpha1.ReasonAdopted, "policy "+c.Name+" took over what was published for policy "+ref.Name)
+	}
+	p.Spec.PolicyRef = &v1alpha1.PolicyReference{Name: c.Name, UID: c.UID}
+	p.Spec.DeletionPolicy = c.DeletionPolicy
+	p.Spec.Delivery = c.Delivery
+	p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil
+	return true
+}
+
+// change mints the wanted policy if it means something else than the current one and may be published.
+func (p *pass) change() bool {
+	current := p.current()
+	wanted, ok := p.wanted()
+	if !ok || (current != nil && wanted.Equal(*current)) {
+		if p.fresh && current != nil {
+			p.mint(*current)
+		}
+		return true
+	}
+	if !p.retiring {
+		isHeld, goOn := p.hold(current, wanted)
+		if !goOn {
+			return false
+		}
+		if isHeld {
+			if p.fresh && current != nil {
+				p.mint(*current)
+			}
+			return current != nil
+		}
+	}
+	p.mint(wanted)
+	return true
+}
+
+// wanted is the policy that should be current: the claim's, or, while retiring, mode none if
+// senders may hold anything that could make them refuse mail (RFC 8461 §8.3).
+func (p *pass) wanted() (mtasts.Policy, bool) {
+	if p.o.Claim != nil {
+		return p.o.Claim.Wanted, true
+	}
+	current := p.current()
+	if !p.retiring || current == nil || !p.mayBeCached() {
+		return mtasts.Policy{}, false
+	}
+	return mtasts.Policy{Mode: mtasts.ModeNone, MX: current.MX, MaxAgeSeconds: mtasts.MinMaxAgeSeconds}, true
+}
+
+// mayBeCached says whether a sender may hold an enforce policy of this domain.
+func (p *pass) mayBeCached() bool {
+	current := p.current()
+	return p.everVisible() && ((current != nil && current.Mode == mtasts.ModeEnforce) || len(p.Spec.Ledger) > 0)
+}
+
+// mint records a new instance. The ids it supersedes stay open in the ledger until DNS and every
+// server have left them behind.
+func (p *pass) mint(policy mtasts.Policy) {
+	policy = policy.Canonical()
+	body := policy.String()
+	id := mtasts.MintID(p.now, mtasts.ID(p.Spec.LastID), body)
+	p.supersede()
+	p.Spec.Current = &v1alpha1.Instance{
+		ID: string(id), Mode: v1alpha1.Mode(policy.Mode), MX: policy.MX,
+		MaxAgeSeconds: int32(policy.MaxAgeSeconds), Body: body, //nolint:gosec // bounded by admission: at most 31557599
+	}
+	p.Spec.LastID = string(id)
+	p.fresh = false
+	p.event(v1alpha1.ReasonMinted, "mode "+string(policy.Mode)+" is being served under id "+string(id))
+}
+
+// heal notes that senders may have paired the announced id with another policy, and mints a fresh
+// id for the same policy once everything is right again (I10).
+func (p *pass) heal() bool {
+	current := p.Spec.Current
+	if current == nil {
+		return true
+	}
+	if c := p.Spec.Contamination; c != nil && c.ID != current.ID {
+		p.Spec.Contamination = nil
+	}
+	if p.Spec.AnnouncedID == current.ID && p.contaminated() && p.Spec.Contamination == nil {
+		p.Spec.Contamination = &v1alpha1.Contamination{ID: current.ID, SeenAt: metav1.NewTime(p.now.Truncate(time.Second))}
+	}
+	if p.Spec.Contamination == nil || p.o.Claim == nil {
+		return true
+	}
+	minted := mtasts.ID(current.ID).Time()
+	if wait := minted.Add(p.t.HealInterval).Sub(p.now); wait > 0 {
+		p.again(wait)
+		return true
+	}
+	if !p.o.Servers.All() || p.wrongBody() {
+		return true
+	}
+	p.event(v1alpha1.ReasonReannounced, "a server or the policy URL was seen with another policy while id "+current.ID+" was announced: a fresh id makes senders fetch again")
+	p.mint(*p.current())
+	p.Spec.Contamination = nil
+	return true
+}
+
+// contaminated opens what was seen beside the announced instance, and says whether anything was.
+func (p *pass) contaminated() bool {
+	seen := false
+	for _, id := range p.o.Servers.Older {
+		seen = true
+		p.reopen(id)
+	}
+	if p.wrongBody() && p.o.Public.Seen != nil {
+		seen = true
+		p.open(p.o.Public.Seen.ID, p.o.Public.Seen.Policy, v1alpha1.OriginSeen)
+	}
+	return seen
+}
+
+func (p *pass) wrongBody() bool {
+	return p.o.Public != nil && p.o.Public.Outcome == WrongBody && p.o.Public.For == p.Spec.Current.ID
+}
+
+// current is the recorded instance as a policy; nil if there is none.
+func (p *pass) current() *mtasts.Policy {
+	if p.Spec.Current == nil {
+		return nil
+	}
+	policy := PolicyOf(*p.Spec.Current)
+	return &policy
+}
+
+// everVisible says whether senders may ever have read an id of this domain.
+func (p *pass) everVisible() bool {
+	return p.Spec.AnnouncedID != "" || len(p.Spec.FoundIDs) > 0
+}
+
+// PolicyOf is the policy of an instance.
+func PolicyOf(i v1alpha1.Instance) mtasts.Policy {
+	return mtasts.Policy{Mode: mtasts.Mode(i.Mode), MX: slices.Clone(i.MX), MaxAgeSeconds: int64(i.MaxAgeSeconds)}
+}

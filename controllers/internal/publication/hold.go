@@ -1,0 +1,106 @@
+package publication
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// held is why a wanted change may not be published yet.
+type held struct {
+	reason, message string
+	stalled         bool
+}
+
+// hold asks whether publishing wanted would make enforce lose more mail than it does now (I8). A
+// change is held only if it endangers a live MX host that the current policy does not endanger, or
+// prolongs a policy that already does. Leaving enforce is never held. goOn is false when the pass
+// must stop to look up the MX records first.
+func (p *pass) hold(current *mtasts.Policy, wanted mtasts.Policy) (isHeld, goOn bool) {
+	if wanted.Mode != mtasts.ModeEnforce || p.o.Claim.Preflight == v1alpha1.PreflightAdvise {
+		return false, true
+	}
+	mx := p.o.MX
+	if mx == nil || mx.At.IsZero() {
+		return false, p.need(NeedMX)
+	}
+	if mx.Answer == Unknown {
+		return p.holdUnknown(mx)
+	}
+	if p.now.Sub(mx.At) >= p.t.MXFresh {
+		return false, p.need(NeedMX)
+	}
+	reason, message := objection(mx, current, wanted)
+	if reason == "" {
+		return false, true
+	}
+	p.held = &held{reason: reason, message: message, stalled: true}
+	p.again(p.t.MXFresh)
+	return true, true
+}
+
+// holdUnknown holds a change while the MX records cannot be looked up, but not for long: a broken
+// resolver must not keep anybody from publishing.
+func (p *pass) holdUnknown(mx *MX) (isHeld, goOn bool) {
+	if mx.Tries >= p.t.MXTries || p.now.Sub(mx.Since) >= p.t.MXPatience {
+		p.warn(v1alpha1.ReasonLookupFailed, "the MX records could not be looked up ("+mx.Message+"): the change goes ahead without knowing whether it covers them")
+		return false, true
+	}
+	if wait := mx.At.Add(p.t.MXPatience / time.Duration(p.t.MXTries)).Sub(p.now); wait > 0 {
+		p.held = &held{reason: v1alpha1.ReasonMXLookupPending, message: "the MX records cannot be looked up: " + mx.Message}
+		p.again(wait)
+		return true, true
+	}
+	return false, p.need(NeedMX)
+}
+
+// objection names what speaks against wanted; "" if nothing does.
+func objection(mx *MX, current *mtasts.Policy, wanted mtasts.Policy) (reason, message string) {
+	if mx.Null {
+		return v1alpha1.ReasonNullMX, "the domain's MX record says that it receives no mail: mode enforce would protect nothing; publish the MX records first, or set mode: testing"
+	}
+	refused := Refused(wanted, mx.Hosts)
+	if len(refused) == 0 {
+		return "", ""
+	}
+	var already []string
+	longer := true
+	if current != nil {
+		already = Refused(*current, mx.Hosts)
+		longer = wanted.MaxAgeSeconds > current.MaxAgeSeconds
+	}
+	worse := slices.ContainsFunc(refused, func(h string) bool { return !slices.Contains(already, h) })
+	if !worse && !longer {
+		return "", ""
+	}
+	return v1alpha1.ReasonUncoveredMX, "under mode enforce senders would refuse the live MX " + plural(refused) +
+		": add it to spec.mx, remove the MX record, or set mode: testing; until then what was published before stays (preflight: Advise publishes anyway)"
+}
+
+// Refused lists the hosts that senders would refuse under the policy: none unless it is enforce.
+func Refused(policy mtasts.Policy, hosts []string) []string {
+	if policy.Mode != mtasts.ModeEnforce {
+		return nil
+	}
+	var out []string
+	for _, host := range hosts {
+		if !policy.Covers(host) {
+			out = append(out, host)
+		}
+	}
+	return out
+}
+
+// plural names one host or several, at most five of them.
+func plural(hosts []string) string {
+	if len(hosts) == 1 {
+		return "host " + hosts[0]
+	}
+	if len(hosts) > 5 {
+		hosts = append(slices.Clone(hosts[:5]), "…")
+	}
+	return "hosts " + strings.Join(hosts, ", ")
+}

@@ -1,0 +1,138 @@
+package publication
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// maxLedger bounds the ledger; beyond it the two oldest entries become one.
+const maxLedger = 16
+
+// supersede enters the current instance into the ledger if senders may hold it and it can make them
+// refuse mail. Nothing is entered while no id of the domain was ever visible: nobody can have
+// fetched it.
+func (p *pass) supersede() {
+	current := p.current()
+	if current == nil || !p.everVisible() {
+		return
+	}
+	p.open(p.Spec.Current.ID, *current, v1alpha1.OriginSuperseded)
+}
+
+// open enters an enforce instance, or opens its entry again.
+func (p *pass) open(id string, policy mtasts.Policy, origin v1alpha1.LedgerOrigin) {
+	if policy.Mode != mtasts.ModeEnforce {
+		return
+	}
+	if id == "" {
+		id = "unknown"
+	}
+	if e := p.entry(id); e != nil {
+		e.CachedUntil = nil
+		return
+	}
+	p.Spec.Ledger = append(p.Spec.Ledger, v1alpha1.LedgerEntry{
+		ID: id, MX: policy.Canonical().MX, MaxAgeSeconds: int32(policy.MaxAgeSeconds), Origin: origin, //nolint:gosec // at most 31557600
+	})
+	slices.SortFunc(p.Spec.Ledger, func(a, b v1alpha1.LedgerEntry) int { return strings.Compare(a.ID, b.ID) })
+	if len(p.Spec.Ledger) > maxLedger {
+		merged := merge(p.Spec.Ledger[0], p.Spec.Ledger[1])
+		p.Spec.Ledger = append([]v1alpha1.LedgerEntry{merged}, p.Spec.Ledger[2:]...)
+	}
+}
+
+// reopen opens an entry that exists. An older instance that is not in the ledger was no enforce one,
+// or has long been forgotten; its policy cannot be known from its id.
+func (p *pass) reopen(id string) {
+	if e := p.entry(id); e != nil {
+		e.CachedUntil = nil
+	}
+}
+
+func (p *pass) entry(id string) *v1alpha1.LedgerEntry {
+	for i := range p.Spec.Ledger {
+		if p.Spec.Ledger[i].ID == id {
+			return &p.Spec.Ledger[i]
+		}
+	}
+	return nil
+}
+
+// merge stands for both entries at once: only hosts that both cover, and the later end.
+func merge(a, b v1alpha1.LedgerEntry) v1alpha1.LedgerEntry {
+	out := b
+	out.MX = nil
+	for _, pattern := range b.MX {
+		if slices.Contains(a.MX, pattern) {
+			out.MX = append(out.MX, pattern)
+		}
+	}
+	out.MaxAgeSeconds = max(a.MaxAgeSeconds, b.MaxAgeSeconds)
+	switch {
+	case a.CachedUntil == nil || b.CachedUntil == nil:
+		out.CachedUntil = nil
+	case a.CachedUntil.After(b.CachedUntil.Time):
+		out.CachedUntil = a.CachedUntil
+	}
+	return out
+}
+
+// settle closes every older entry once all servers and DNS have left it behind, and drops entries
+// that no sender can hold any more. Both clocks must agree on the latter: it cannot be undone.
+func (p *pass) settle() bool {
+	current := p.Spec.Current
+	left := p.Spec.InForceID == current.ID && p.o.DNS.Exactly(current.ID) && p.o.Servers.All() && p.Spec.Contamination == nil
+	var kept []v1alpha1.LedgerEntry
+	for _, e := range p.Spec.Ledger {
+		if e.CachedUntil == nil && left {
+			e.CachedUntil = new(metav1.NewTime(p.now.Add(p.cachedFor(e)).Truncate(time.Second).Add(time.Second)))
+		}
+		if e.CachedUntil != nil && !e.CachedUntil.After(p.now) {
+			if p.o.Trusted.IsZero() {
+				return p.need(NeedTrustedTime)
+			}
+			if !e.CachedUntil.After(p.o.Trusted) {
+				continue
+			}
+		}
+		if e.CachedUntil != nil {
+			p.again(max(e.CachedUntil.Sub(p.now), time.Minute))
+		}
+		kept = append(kept, e)
+	}
+	p.Spec.Ledger = kept
+	return true
+}
+
+// cachedFor is how long an entry may be held after DNS and all servers left it: resolvers answer
+// its id for a TTL, and a sender that asked in the last moment keeps it for max_age.
+func (p *pass) cachedFor(e v1alpha1.LedgerEntry) time.Duration {
+	return time.Duration(p.Spec.TTLMaxSeconds)*time.Second + time.Duration(e.MaxAgeSeconds)*time.Second + p.t.LedgerSlack
+}
+
+// SafeAfter says from when on no cached enforce policy makes senders refuse mail at host. The
+// current enforce instance counts as open. open is true while that cannot be dated; entry is the
+// id that decides.
+func SafeAfter(spec *v1alpha1.MTASTSPublicationSpec, host string) (after *metav1.Time, open bool, entry string) {
+	if c := spec.Current; c != nil && c.Mode == v1alpha1.ModeEnforce && !PolicyOf(*c).Covers(host) {
+		return nil, true, c.ID
+	}
+	for _, e := range spec.Ledger {
+		if (mtasts.Policy{MX: e.MX}).Covers(host) {
+			continue
+		}
+		if e.CachedUntil == nil {
+			return nil, true, e.ID
+		}
+		if after == nil || e.CachedUntil.After(after.Time) {
+			after, entry = e.CachedUntil, e.ID
+		}
+	}
+	return after, false, entry
+}

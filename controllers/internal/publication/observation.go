@@ -1,0 +1,178 @@
+package publication
+
+import (
+	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// Claim is what an accepted policy object asks for.
+type Claim struct {
+	Name, UID      string
+	Wanted         mtasts.Policy
+	Preflight      v1alpha1.Preflight
+	DeletionPolicy v1alpha1.DeletionPolicy
+	Delivery       v1alpha1.Delivery
+}
+
+// Answer is how much a look at the world told.
+type Answer string
+
+// The three answers.
+const (
+	// Found: it is there.
+	Found Answer = "Found"
+	// Absent: it is proven not to be there.
+	Absent Answer = "Absent"
+	// Unknown: the look failed; it proves nothing.
+	Unknown Answer = "Unknown"
+)
+
+// Tried is when something was looked at, and how often without success.
+type Tried struct {
+	// At is when the last look ended; zero means never.
+	At time.Time
+	// Tries counts the looks in a row that did not find what is wanted.
+	Tries int
+	// Since is when that row began.
+	Since time.Time
+}
+
+// due says whether it is time to look again, and otherwise how long to wait.
+func (l Tried) due(now time.Time, t Timings) (bool, time.Duration) {
+	if l.At.IsZero() {
+		return true, 0
+	}
+	wait := l.At.Add(t.pollAfter(l.Tries)).Sub(now)
+	return wait <= 0, max(wait, 0)
+}
+
+// DNS is what the id's TXT record looked like.
+type DNS struct {
+	Tried
+	Answer Answer
+	// Records are all TXT strings at the name; IDs the ids of the MTA-STS records among them.
+	Records []string
+	IDs     []string
+	TTL     time.Duration
+	// Message names the servers and the cause when the answer is Unknown.
+	Message string
+}
+
+// Exactly says whether DNS answered one TXT record, and that one announces id.
+func (d *DNS) Exactly(id string) bool {
+	return d != nil && d.Answer == Found && len(d.Records) == 1 && len(d.IDs) == 1 && d.IDs[0] == id && id != ""
+}
+
+// Outcome is what the policy URL answered to a strict sender.
+type Outcome string
+
+// The four outcomes of the public look.
+const (
+	Pass      Outcome = "Pass"
+	WrongBody Outcome = "WrongBody"
+	Broken    Outcome = "Broken"
+	NoAnswer  Outcome = "NoAnswer"
+)
+
+// Public is the public look at the policy URL.
+type Public struct {
+	Tried
+	// For is the id that the look expected.
+	For     string
+	Outcome Outcome
+	Reason  string
+	Message string
+	// Seen is the policy that a sender would have accepted, if any.
+	Seen *Seen
+}
+
+// Seen is a policy seen somewhere, under the id it was served with ("" if none was sent).
+type Seen struct {
+	ID     string
+	Policy mtasts.Policy
+}
+
+// World is what was published for a domain when the operator first saw it.
+type World struct {
+	DNS DNS
+	// Policy is what the policy host served then; nil if DNS announced nothing or nothing usable was served.
+	Policy *Seen
+}
+
+// MX is the domain's live MX hosts.
+type MX struct {
+	Tried
+	Answer Answer
+	// Hosts are the hosts of the last answer and those seen within their TTL, sorted.
+	Hosts []string
+	// Null means that the domain receives no mail (RFC 7505).
+	Null    bool
+	Message string
+}
+
+// Servers is what the pods of the policy server report about the current instance.
+type Servers struct {
+	// Known is false until every pod has been asked once since the operator started.
+	Known bool
+	// Ready counts pods that are ready.
+	Ready int
+	// Behind lists the pods that keep the instance from counting as served, sorted by name.
+	Behind []Behind
+	// Older lists older ids that pods which may get traffic were seen with.
+	Older []string
+}
+
+// Behind is a pod that has not been seen with the current instance.
+type Behind struct {
+	Pod, Node string
+	// Problem is a reason of condition PolicyServed.
+	Problem string
+	// ID is what the pod reports instead, if it answers.
+	ID string
+	// Since is when the problem began.
+	Since time.Time
+}
+
+// All says whether every server pod serves the current instance, or a newer one (I1).
+func (s Servers) All() bool { return s.Known && s.Ready > 0 && len(s.Behind) == 0 }
+
+// Greater is an id of ours found in a live object although the publication never minted it.
+type Greater struct {
+	ID     mtasts.ID
+	Policy *mtasts.Policy
+}
+
+// Observation is everything Decide may look at beside the publication itself. What is nil was not
+// observed; it is never taken for absent.
+type Observation struct {
+	// UID is the publication's metadata.uid.
+	UID string
+	// Claim is the policy to follow; nil if there is none.
+	Claim   *Claim
+	World   *World
+	Servers Servers
+	Public  *Public
+	DNS     *DNS
+	MX      *MX
+	// TXTObject is the id that the DNSEndpoint of the id carries now; "" if there is no such object.
+	TXTObject string
+	// Greater is set after a live read of the publication confirmed that it does not know the id.
+	Greater *Greater
+	// Prepared is empty once the first public look may be made, else what it waits for.
+	Prepared string
+	// PreparedIn is how long that wait lasts at least, if known.
+	PreparedIn time.Duration
+	// Confirmed is the id that, in this very pass, the live publication had as current and every
+	// live pod answered byte for byte.
+	Confirmed string
+	// ConfirmTried is set once this pass has asked, whatever came of it.
+	ConfirmTried bool
+	// Trusted is min(local clock, API server's Date) of a live read in this pass; zero otherwise.
+	Trusted time.Time
+	// TTLSeconds is the TTL that the id's record is published with.
+	TTLSeconds int32
+	// RetirementHeld stops retirements from starting.
+	RetirementHeld bool
+}

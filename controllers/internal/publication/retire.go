@@ -1,0 +1,149 @@
+package publication
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+)
+
+// missPolicy counts how long there has been no policy, and begins the retirement after the grace (I6).
+func (p *pass) missPolicy() bool {
+	if p.Spec.PolicyGoneAt == nil {
+		p.Spec.PolicyGoneAt = new(metav1.NewTime(p.now.Truncate(time.Second)))
+	}
+	wait := p.Spec.PolicyGoneAt.Add(p.t.RetireGrace).Sub(p.now)
+	if p.Spec.DeletionPolicy == v1alpha1.DeletionImmediate {
+		p.Remove, p.TXT = true, TXTRemove
+		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "the policy was deleted with deletionPolicy Immediate")
+		return false
+	}
+	if wait > 0 {
+		p.again(wait)
+		return true
+	}
+	if p.Spec.DeletionPolicy == v1alpha1.DeletionOrphan || p.o.RetirementHeld {
+		return true
+	}
+	if p.Spec.Current == nil {
+		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "nothing was ever published")
+		p.remove()
+		return false
+	}
+	p.retiring = true
+	if p.Spec.Retirement == nil {
+		p.Spec.Retirement = &v1alpha1.Retirement{StartedAt: metav1.NewTime(p.now.Truncate(time.Second))}
+		p.event(v1alpha1.ReasonRetiring, "the policy is gone: what was published retires until no sender can hold it")
+	}
+	return true
+}
+
+// removing goes on with a removal that has begun.
+func (p *pass) removing() bool {
+	if !p.retiring || p.Spec.Retirement.RemovingSince == nil {
+		return true
+	}
+	p.TXT = TXTRemove
+	p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "waiting until DNS no longer answers the id")
+	r := p.Spec.Retirement
+	if r.AbsentSince == nil {
+		return p.awaitAbsence(r)
+	}
+	wait := r.AbsentSince.Add(time.Duration(p.Spec.TTLMaxSeconds) * time.Second).Sub(p.now)
+	if wait > 0 {
+		p.Message = "waiting until resolvers have dropped the id"
+		p.again(wait)
+		return false
+	}
+	p.remove()
+	return false
+}
+
+// awaitAbsence waits until DNS no longer answers the id, but not for ever: what has become of DNS
+// then is somebody else's business, and nothing enforceable is cached any more.
+func (p *pass) awaitAbsence(r *v1alpha1.Retirement) bool {
+	dns := p.o.DNS
+	if dns != nil && dns.At.Before(r.RemovingSince.Time) {
+		dns = nil
+	}
+	if dns != nil && dns.Answer != Unknown && !slices.Contains(dns.IDs, p.Spec.AnnouncedID) {
+		r.AbsentSince = new(metav1.NewTime(p.now.Truncate(time.Second)))
+		p.again(time.Duration(p.Spec.TTLMaxSeconds) * time.Second)
+		return false
+	}
+	if p.now.Sub(r.RemovingSince.Time) >= p.t.RemovePatience {
+		p.warn(v1alpha1.ReasonRemoved, "DNS still answers id "+p.Spec.AnnouncedID+" a day after its record was taken away: remove the TXT record by hand; the rest goes now")
+		p.remove()
+		return false
+	}
+	wait := r.RemovingSince.Add(p.t.PollFirst).Sub(p.now)
+	due := wait <= 0
+	if dns != nil {
+		due, wait = dns.due(p.now, p.t)
+	}
+	if due {
+		return p.need(NeedDNS)
+	}
+	p.again(wait)
+	return false
+}
+
+func (p *pass) remove() {
+	p.Remove, p.TXT = true, TXTRemove
+	p.event(v1alpha1.ReasonRemoved, "no sender can hold a policy of this domain any more: everything is removed")
+}
+
+// retire shows how far the retirement is, and begins the removal when nothing cached needs it.
+func (p *pass) retire() bool {
+	if p.o.Claim != nil || p.now.Before(p.Spec.PolicyGoneAt.Add(p.t.RetireGrace)) {
+		return true
+	}
+	if p.Spec.DeletionPolicy == v1alpha1.DeletionOrphan {
+		p.wait(v1alpha1.StateOrphaned, "", "the policy is gone and everything stays (deletionPolicy Orphan) until the publication is deleted")
+		return true
+	}
+	if p.o.RetirementHeld {
+		p.Message = "many policies disappeared at once: their retirement is held"
+		p.Stalled = true
+		return true
+	}
+	inForce := p.State == v1alpha1.StateInForce
+	if p.mayBeCached() || (p.Spec.Current.Mode == v1alpha1.ModeNone && !inForce) {
+		p.State = v1alpha1.StateRetiring
+		p.showUntil()
+		return true
+	}
+	if !p.everVisible() {
+		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "nothing was ever announced")
+		p.remove()
+		return true
+	}
+	p.Spec.Retirement.RemovingSince = new(metav1.NewTime(p.now.Truncate(time.Second)))
+	p.TXT = TXTRemove
+	p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "waiting until DNS no longer answers the id")
+	p.again(p.t.PollFirst)
+	return true
+}
+
+// showUntil says how long senders may hold what was published, if that is known.
+func (p *pass) showUntil() {
+	for _, e := range p.Spec.Ledger {
+		if e.CachedUntil == nil {
+			p.Until = time.Time{}
+			p.Reason = v1alpha1.ReasonRetiring
+			if p.Message == "" {
+				p.Message = fmt.Sprintf("senders may hold policy %s until DNS and every server have left it behind", e.ID)
+			}
+			return
+		}
+		if e.CachedUntil.After(p.Until) {
+			p.Until = e.CachedUntil.Time
+		}
+	}
+	if !p.Until.IsZero() && p.Message == "" {
+		p.Reason, p.Message = v1alpha1.ReasonRetiring, "senders may hold an older policy until "+p.Until.UTC().Format(time.RFC3339)
+	}
+}

@@ -1,0 +1,212 @@
+package publication
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+)
+
+// spread brings the current instance to every server, then its id to DNS, and waits until DNS
+// answers it: body before id (I1), and no first id before a sender can fetch the policy (I2).
+func (p *pass) spread() bool {
+	if p.Spec.Current == nil {
+		return false
+	}
+	if p.Spec.AnnouncedID != p.Spec.Current.ID {
+		p.keepTXT()
+		if !p.served() || !p.reachable() || !p.confirmed() {
+			return p.Need == NeedNothing
+		}
+		p.announce()
+		return true
+	}
+	if p.o.TXTObject != p.Spec.AnnouncedID && (p.o.TXTObject != "" || p.Spec.InForceID != p.Spec.AnnouncedID) {
+		// The crash, or the hand, came between the record and DNS: ask the pods once more.
+		if !p.served() || !p.confirmed() {
+			return p.Need == NeedNothing
+		}
+	}
+	p.TXT = TXTPublish
+	return p.answered()
+}
+
+// keepTXT keeps an older id that DNS may show while a newer instance is on its way.
+func (p *pass) keepTXT() {
+	if p.Spec.AnnouncedID == "" {
+		return
+	}
+	if p.o.TXTObject == p.Spec.AnnouncedID || (p.o.TXTObject == "" && p.Spec.InForceID == p.Spec.AnnouncedID) {
+		p.TXT = TXTPublish
+	}
+}
+
+// served waits until every server pod reports the current instance.
+func (p *pass) served() bool {
+	s := p.o.Servers
+	if s.All() {
+		return true
+	}
+	reason, message := Lag(s, p.Spec.Current.ID)
+	p.wait(v1alpha1.StateServing, reason, message)
+	if len(s.Behind) > 0 && s.Behind[0].Problem == v1alpha1.ReasonProbeBlocked {
+		since := s.Behind[0].Since
+		p.Stalled = p.now.Sub(since) >= p.t.BlockedPatience
+		p.again(max(since.Add(p.t.BlockedPatience).Sub(p.now), p.t.AskPending))
+	}
+	return false
+}
+
+// Lag says what the servers wait for, as a reason of condition PolicyServed and a sentence.
+func Lag(s Servers, id string) (reason, message string) {
+	switch {
+	case len(s.Behind) > 0:
+		b := s.Behind[0]
+		message = fmt.Sprintf("pod %s on node %s ", b.Pod, b.Node)
+		switch b.Problem {
+		case v1alpha1.ReasonReplicaUnreachable:
+			message += "does not answer and may still be running: id " + id + " waits until it answers, or is evicted or deleted"
+		case v1alpha1.ReasonProbeBlocked:
+			message += "is ready but does not answer the operator: check NetworkPolicies and service meshes between the operator and the pod's metrics port"
+		case v1alpha1.ReasonWrongBytes:
+			message += "answers other bytes than id " + id + " stands for"
+		default:
+			message += "serves " + orNothing(b.ID) + ", not yet id " + id
+		}
+		if more := len(s.Behind) - 1; more > 0 {
+			message += fmt.Sprintf(" (and %d more)", more)
+		}
+		return b.Problem, message
+	case s.Known && s.Ready == 0:
+		return v1alpha1.ReasonNoReadyReplica, "no pod of Deployment mta-sts-server is ready: kubectl get pods -l app.kubernetes.io/name=mta-sts-server says why"
+	default:
+		return v1alpha1.ReasonReplicaLagging, "the pods of Deployment mta-sts-server have not been asked yet"
+	}
+}
+
+func orNothing(id string) string {
+	if id == "" {
+		return "nothing"
+	}
+	return "id " + id
+}
+
+// reachable decides by the public look. While no id is visible only a policy that passes may be
+// announced. Once one is visible, only another valid policy at the URL blocks: when no sender can
+// accept what is there nobody can form a wrong pair, and an id that is stuck renews old caches.
+func (p *pass) reachable() bool {
+	visible := p.visible()
+	if !visible && p.o.Prepared != "" {
+		p.wait(v1alpha1.StateServing, v1alpha1.ReasonServing, p.o.Prepared)
+		p.again(p.o.PreparedIn)
+		return false
+	}
+	look := p.o.Public
+	if look == nil || look.For != p.Spec.Current.ID {
+		return p.need(NeedPublic)
+	}
+	if look.Outcome == Pass {
+		return true
+	}
+	failing := visible && (look.Outcome == Broken || look.Outcome == NoAnswer)
+	if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {
+		p.warn(v1alpha1.ReasonAnnouncedUnverified, "id "+p.Spec.Current.ID+" goes ahead although "+look.Message+": an older id that stays would keep older policies alive in senders")
+		return true
+	}
+	due, wait := look.due(p.now, p.t)
+	if due {
+		return p.need(NeedPublic)
+	}
+	p.again(wait)
+	p.wait(v1alpha1.StateServing, look.reasonFor(), look.Message)
+	p.Stalled = look.Outcome != NoAnswer && p.now.Sub(look.Since) >= p.t.BlockedPatience
+	if look.Reason == v1alpha1.ReasonNotReachableFromCluster {
+		p.Stalled = true
+	}
+	return false
+}
+
+// visible says whether senders see an id of the domain now, as far as is known.
+func (p *pass) visible() bool {
+	if dns := p.o.DNS; dns != nil && dns.Answer != Unknown {
+		return len(dns.IDs) > 0
+	}
+	return p.everVisible()
+}
+
+// reasonFor is the reason of condition PolicyReachable for the look's outcome.
+func (l *Public) reasonFor() string {
+	switch l.Outcome {
+	case Pass:
+		return v1alpha1.ReasonReachable
+	case WrongBody:
+		return v1alpha1.ReasonWrongBody
+	case Broken:
+		return v1alpha1.ReasonBrokenAnswer
+	case NoAnswer:
+		if l.Reason == v1alpha1.ReasonNotReachableFromCluster {
+			return l.Reason
+		}
+	}
+	return v1alpha1.ReasonNoAnswer
+}
+
+// ReasonFor is the reason of condition PolicyReachable for a look.
+func ReasonFor(l *Public) string { return l.reasonFor() }
+
+// confirmed asks the caller, once a pass, to check at the live objects and at every pod.
+func (p *pass) confirmed() bool {
+	if p.o.Confirmed == p.Spec.Current.ID {
+		return true
+	}
+	if !p.o.ConfirmTried {
+		return p.need(NeedConfirmation)
+	}
+	p.wait(v1alpha1.StateServing, v1alpha1.ReasonServing, "something changed while the servers were being asked: once more")
+	p.again(p.t.PollFirst)
+	return false
+}
+
+// announce writes down that the id goes to DNS; the record follows once that is written.
+func (p *pass) announce() {
+	p.Spec.AnnouncedID = p.Spec.Current.ID
+	p.Spec.AnnouncedAt = new(metav1.NewTime(p.now.Truncate(time.Second)))
+	p.Spec.UID = p.o.UID
+	p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, p.o.TTLSeconds)
+	p.TXT = TXTPublish
+	p.wait(v1alpha1.StateAnnouncing, v1alpha1.ReasonAnnouncing, "id "+p.Spec.AnnouncedID+" was handed to DNS a moment ago")
+	p.event(v1alpha1.ReasonAnnounced, "every server serves id "+p.Spec.AnnouncedID+": it was handed to DNS")
+	p.again(p.t.PollFirst)
+}
+
+// answered waits until DNS answers exactly the announced id.
+func (p *pass) answered() bool {
+	if p.Spec.InForceID == p.Spec.AnnouncedID {
+		p.State = v1alpha1.StateInForce
+		return true
+	}
+	dns := p.o.DNS
+	if dns != nil && dns.At.Before(p.Spec.AnnouncedAt.Time) {
+		dns = nil // it was asked about an older id
+	}
+	if dns.Exactly(p.Spec.AnnouncedID) {
+		p.Spec.InForceID = p.Spec.AnnouncedID
+		p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, int32(dns.TTL.Seconds()))
+		p.State = v1alpha1.StateInForce
+		p.event(v1alpha1.ReasonInForce, "DNS answers id "+p.Spec.InForceID+" and every server serves it")
+		return true
+	}
+	wait := p.Spec.AnnouncedAt.Add(p.t.PollFirst).Sub(p.now)
+	due := wait <= 0
+	if dns != nil {
+		due, wait = dns.due(p.now, p.t)
+	}
+	if due {
+		return p.need(NeedDNS)
+	}
+	p.again(wait)
+	p.wait(v1alpha1.StateAnnouncing, v1alpha1.ReasonAnnouncing, "waiting until DNS answers id "+p.Spec.AnnouncedID)
+	return true
+}

@@ -1,0 +1,95 @@
+package publication
+
+import "time"
+
+// Timings are all the waiting times of the operator in one place. Tests, the demo and simulations
+// shorten them; users may not: each guards against somebody's cache or somebody's outage.
+type Timings struct {
+	// RetireGrace is how long a policy may be missing before its publication retires: a rename in
+	// Git is a deletion and a creation minutes apart.
+	RetireGrace time.Duration
+	// UnverifiedDelay is how long a broken or silent policy URL delays an id when an older one is
+	// already visible. Longer would let that older id renew senders' caches for ever.
+	UnverifiedDelay time.Duration
+	// MXPatience and MXTries bound how long failing MX lookups hold a change.
+	MXPatience time.Duration
+	MXTries    int
+	// MXFresh is how old an MX lookup may be to decide a change by.
+	MXFresh time.Duration
+	// WorldPatience and WorldTries bound how long failing lookups delay the first sight of a domain.
+	WorldPatience time.Duration
+	WorldTries    int
+	// HealInterval is the least time between two fresh ids for the same policy.
+	HealInterval time.Duration
+	// LedgerSlack is added to every date in the ledger: proxies, clocks, slow senders.
+	LedgerSlack time.Duration
+	// HostDelay is how long after external-dns read the host's DNSEndpoint the host is first looked
+	// up: an earlier look could plant "no such name" in resolvers for an hour.
+	HostDelay time.Duration
+	// ProofPeriod and ProofLooks are what it takes to call something broken that was in order.
+	ProofPeriod time.Duration
+	ProofLooks  int
+	// PollFirst and PollMost bound the interval between looks while a change is on its way.
+	PollFirst time.Duration
+	PollMost  time.Duration
+	// LookInterval is the interval of looks at rest, give or take a fifth.
+	LookInterval time.Duration
+	// RemovePatience is how long a TXT record that does not go away delays the removal of the rest.
+	RemovePatience time.Duration
+	// BlockedPatience is how long unanswered questions to ready pods, or to the policy URL from
+	// inside the cluster, are taken for a passing trouble.
+	BlockedPatience time.Duration
+	// AskPending and AskRest are the intervals at which server pods are asked for their instances
+	// while a change is on its way, and otherwise.
+	AskPending time.Duration
+	AskRest    time.Duration
+	// NudgeAfter and NudgeAgain are how long after a shard write the pods' annotation is touched so
+	// that kubelets refresh the mount at once: the kubelet's own watch must have seen the write first.
+	NudgeAfter time.Duration
+	NudgeAgain time.Duration
+	// Coalesce is how long shard writes wait for more of them to come.
+	Coalesce time.Duration
+	// CRDPoll is how often a missing CRD is looked for.
+	CRDPoll time.Duration
+}
+
+// DefaultTimings are the times used in production.
+func DefaultTimings() Timings {
+	return Timings{
+		RetireGrace:     10 * time.Minute,
+		UnverifiedDelay: 10 * time.Minute,
+		MXPatience:      2 * time.Minute,
+		MXTries:         3,
+		MXFresh:         time.Minute,
+		WorldPatience:   2 * time.Minute,
+		WorldTries:      3,
+		HealInterval:    time.Hour,
+		LedgerSlack:     time.Hour,
+		HostDelay:       time.Minute,
+		ProofPeriod:     10 * time.Minute,
+		ProofLooks:      3,
+		PollFirst:       2 * time.Second,
+		PollMost:        time.Minute,
+		LookInterval:    time.Hour,
+		RemovePatience:  24 * time.Hour,
+		BlockedPatience: 10 * time.Minute,
+		AskPending:      2 * time.Second,
+		AskRest:         time.Minute,
+		NudgeAfter:      time.Second,
+		NudgeAgain:      3 * time.Second,
+		Coalesce:        200 * time.Millisecond,
+		CRDPoll:         10 * time.Second,
+	}
+}
+
+// pollAfter is the wait before try number tries+1: doubling from PollFirst to PollMost.
+func (t Timings) pollAfter(tries int) time.Duration {
+	wait := t.PollFirst
+	for range tries {
+		if wait >= t.PollMost {
+			return t.PollMost
+		}
+		wait *= 2
+	}
+	return min(wait, t.PollMost)
+}
