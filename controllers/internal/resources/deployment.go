@@ -1,0 +1,164 @@
+package resources
+
+import (
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	acappsv1 "k8s.io/client-go/applyconfigurations/apps/v1"
+	accorev1 "k8s.io/client-go/applyconfigurations/core/v1"
+)
+
+const (
+	containerName = "server"
+	volumeName    = "policies"
+	policiesDir   = "/policies"
+	// nonRoot is the user of the image; by number, so that the kubelet can prove that it is not root.
+	nonRoot int64 = 65532
+	// gracePeriodSeconds is more than the server needs: 5 s to be taken out of the endpoints, 20 s for
+	// requests in flight.
+	gracePeriodSeconds int64 = 35
+)
+
+// Deployment runs the policy server. A rollout first adds a pod and then takes one away, so that the
+// policies never have fewer servers than configured.
+func (s Server) Deployment() *acappsv1.DeploymentApplyConfiguration {
+	return acappsv1.Deployment(ServerName, s.Namespace).
+		WithLabels(ServerLabels()).
+		WithOwnerReferences(ownerApply(s.owner())).
+		WithSpec(acappsv1.DeploymentSpec().
+			WithReplicas(s.Config.Replicas).
+			WithRevisionHistoryLimit(2).
+			WithSelector(selector()).
+			WithStrategy(acappsv1.DeploymentStrategy().
+				WithType(appsv1.RollingUpdateDeploymentStrategyType).
+				WithRollingUpdate(acappsv1.RollingUpdateDeployment().
+					WithMaxUnavailable(intstr.FromInt32(0)).
+					WithMaxSurge(intstr.FromInt32(1)))).
+			WithTemplate(accorev1.PodTemplateSpec().
+				WithLabels(over(s.Config.PodLabels, ServerLabels())).
+				WithAnnotations(s.Config.PodAnnotations).
+				WithSpec(s.pod())))
+}
+
+func (s Server) pod() *accorev1.PodSpecApplyConfiguration {
+	pod := accorev1.PodSpec().
+		WithServiceAccountName(ServerName).
+		WithAutomountServiceAccountToken(false).
+		WithEnableServiceLinks(false).
+		WithTerminationGracePeriodSeconds(gracePeriodSeconds).
+		WithSecurityContext(accorev1.PodSecurityContext().
+			WithRunAsNonRoot(true).
+			WithRunAsUser(nonRoot).
+			WithRunAsGroup(nonRoot).
+			WithSeccompProfile(accorev1.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))).
+		WithTopologySpreadConstraints(spread(corev1.LabelHostname), spread(corev1.LabelTopologyZone)).
+		WithContainers(s.container()).
+		WithVolumes(accorev1.Volume().WithName(volumeName).WithProjected(s.projection())).
+		WithNodeSelector(s.Config.NodeSelector)
+	for _, t := range s.Config.Tolerations {
+		pod.WithTolerations(toleration(t))
+	}
+	for _, secret := range s.Config.ImagePullSecrets {
+		pod.WithImagePullSecrets(accorev1.LocalObjectReference().WithName(secret.Name))
+	}
+	if s.Config.PriorityClassName != "" {
+		pod.WithPriorityClassName(s.Config.PriorityClassName)
+	}
+	return pod
+}
+
+func (s Server) container() *accorev1.ContainerApplyConfiguration {
+	container := accorev1.Container().
+		WithName(containerName).
+		WithImage(s.Config.Image).
+		WithArgs(
+			"serve",
+			"--shards="+policiesDir,
+			fmt.Sprintf("--listen=:%d", HTTPPort),
+			fmt.Sprintf("--metrics-listen=:%d", MetricsPort),
+		).
+		WithPorts(port(httpPortName, HTTPPort), port(metricsPortName, MetricsPort)).
+		// The operator announces an id only to ready pods: what is seen late delays every change.
+		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(2)).
+		WithLivenessProbe(probe("/healthz").WithPeriodSeconds(10)).
+		WithSecurityContext(accorev1.SecurityContext().
+			WithAllowPrivilegeEscalation(false).
+			WithReadOnlyRootFilesystem(true).
+			WithCapabilities(accorev1.Capabilities().WithDrop("ALL"))).
+		WithVolumeMounts(accorev1.VolumeMount().
+			WithName(volumeName).
+			WithMountPath(policiesDir).
+			WithReadOnly(true))
+	if s.Config.ImagePullPolicy != "" {
+		container.WithImagePullPolicy(s.Config.ImagePullPolicy)
+	}
+	if r := s.Config.Resources; r != nil {
+		container.WithResources(requirements(*r))
+	}
+	return container
+}
+
+// projection puts all shards into one flat directory. It is mounted as a whole, because the kubelet
+// never refreshes a subPath.
+func (s Server) projection() *accorev1.ProjectedVolumeSourceApplyConfiguration {
+	projected := accorev1.ProjectedVolumeSource().WithDefaultMode(0o444)
+	for n := range DeclaredShards(s.Shards) {
+		projected.WithSources(accorev1.VolumeProjection().WithConfigMap(accorev1.ConfigMapProjection().
+			WithName(ShardName(n)).
+			WithOptional(true)))
+	}
+	return projected
+}
+
+func port(name string, number int32) *accorev1.ContainerPortApplyConfiguration {
+	return accorev1.ContainerPort().
+		WithName(name).
+		WithContainerPort(number).
+		WithProtocol(corev1.ProtocolTCP)
+}
+
+func probe(path string) *accorev1.ProbeApplyConfiguration {
+	return accorev1.Probe().WithHTTPGet(accorev1.HTTPGetAction().
+		WithPath(path).
+		WithPort(intstr.FromString(metricsPortName)))
+}
+
+func spread(topologyKey string) *accorev1.TopologySpreadConstraintApplyConfiguration {
+	return accorev1.TopologySpreadConstraint().
+		WithTopologyKey(topologyKey).
+		WithMaxSkew(1).
+		WithWhenUnsatisfiable(corev1.ScheduleAnyway).
+		WithLabelSelector(selector())
+}
+
+func requirements(r corev1.ResourceRequirements) *accorev1.ResourceRequirementsApplyConfiguration {
+	ac := accorev1.ResourceRequirements()
+	if len(r.Requests) > 0 {
+		ac.WithRequests(r.Requests)
+	}
+	if len(r.Limits) > 0 {
+		ac.WithLimits(r.Limits)
+	}
+	return ac
+}
+
+// toleration sets only what is set: an empty field would be claimed, and compared, for nothing.
+func toleration(t corev1.Toleration) *accorev1.TolerationApplyConfiguration {
+	ac := accorev1.Toleration()
+	if t.Key != "" {
+		ac.WithKey(t.Key)
+	}
+	if t.Operator != "" {
+		ac.WithOperator(t.Operator)
+	}
+	if t.Value != "" {
+		ac.WithValue(t.Value)
+	}
+	if t.Effect != "" {
+		ac.WithEffect(t.Effect)
+	}
+	ac.TolerationSeconds = t.TolerationSeconds
+	return ac
+}
