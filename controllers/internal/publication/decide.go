@@ -19,6 +19,8 @@ type pass struct {
 
 	// fresh asks for a new id even for the same policy: the old one may stand for something else.
 	fresh bool
+	// minted is set by a mint in this pass: nothing observed so far is about the new instance.
+	minted bool
 	// held is set while the wanted policy may not be published; what is current goes on meanwhile.
 	held *held
 	// retiring is set once the policy's absence has outlived the grace and a drain is wanted.
@@ -150,7 +152,7 @@ func (p *pass) mint(policy mtasts.Policy) {
 		MaxAgeSeconds: int32(policy.MaxAgeSeconds), Body: body, //nolint:gosec // bounded by admission: at most 31557599
 	}
 	p.Spec.LastID = string(id)
-	p.fresh = false
+	p.fresh, p.minted = false, true
 	p.event(v1alpha1.ReasonMinted, "mode "+string(policy.Mode)+" is being served under id "+string(id))
 }
 

@@ -15,6 +15,11 @@ func (p *pass) spread() bool {
 	if p.Spec.Current == nil {
 		return false
 	}
+	if p.minted {
+		p.keepTXT()
+		p.wait(v1alpha1.StateServing, v1alpha1.ReasonServing, "id "+p.Spec.Current.ID+" is being brought to the servers")
+		return true
+	}
 	if p.Spec.AnnouncedID != p.Spec.Current.ID {
 		p.keepTXT()
 		if !p.served() || !p.reachable() || !p.confirmed() {
