@@ -48,13 +48,13 @@ func (h *publicHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case e == nil:
 		h.missed.Inc()
-		h.write(w, r, &h.notFound)
+		h.write(w, &h.notFound)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.refused.Inc()
-		h.write(w, r, &h.notAllowed)
+		h.write(w, &h.notAllowed)
 	default:
 		h.ok.Inc()
-		h.write(w, r, &e.answer)
+		h.write(w, &e.answer)
 	}
 }
 
@@ -72,7 +72,7 @@ func (h *publicHandler) find(r *http.Request) *entry {
 
 // write sends an answer. It assigns header values under their canonical names
 // instead of calling Set, which would make a slice for each.
-func (h *publicHandler) write(w http.ResponseWriter, r *http.Request, a *answer) {
+func (h *publicHandler) write(w http.ResponseWriter, a *answer) {
 	header := w.Header()
 	header["Content-Type"] = h.plainText
 	header["Content-Length"] = a.length
@@ -85,8 +85,7 @@ func (h *publicHandler) write(w http.ResponseWriter, r *http.Request, a *answer)
 		header["Allow"] = a.allow
 	}
 	w.WriteHeader(a.code)
-	if r.Method != http.MethodHead {
-		// A failed write means that the client is gone: nobody to tell.
-		_, _ = io.WriteString(w, a.body)
-	}
+	// net/http drops the body of an answer to HEAD. A failed write means that
+	// the client is gone: nobody to tell.
+	_, _ = io.WriteString(w, a.body)
 }

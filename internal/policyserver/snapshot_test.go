@@ -82,6 +82,21 @@ func TestReadSnapshotStartsOverWhenTheFirstGenerationAppears(t *testing.T) {
 	}
 }
 
+func TestReadSnapshotStartsOverWhenAFileIsRemovedDuringTheRead(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"a": "1", "b": "2"})
+	files, _, err := readSnapshot(dir, "", func(name string) ([]byte, error) {
+		remove(t, filepath.Join(dir, "b"))
+		return os.ReadFile(name)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]string{"a": "1"}, files); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
 func TestReadSnapshotFails(t *testing.T) {
 	tests := map[string]struct {
 		prepare func(t *testing.T, dir string)
