@@ -262,3 +262,9 @@ func parse(t *testing.T, data string) config.Operator {
 	}
 	return o
 }
+
+func TestTheManifestsFileIsRead(t *testing.T) {
+	if _, err := config.Load("../../config/manager/config.yaml"); err != nil {
+		t.Error(err)
+	}
+}
