@@ -118,9 +118,9 @@ type MTASTSPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.matches('[^\\\\x00-\\\\x7F]')",message="write an internationalised domain as A-labels, for example xn--bcher-kva.example"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('*')",message="a policy is for one domain and not for those below it: write the domain without *, and an MTASTSPolicy for each subdomain that receives mail"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('_')",message="write the domain as it stands behind the @ of an address, which has no underscore: the operator adds names such as _mta-sts by itself"
-	// +kubebuilder:validation:XValidation:rule="!self.matches(':|[.][0-9]+$')",message="write the name of the domain: no IP address, no URL, no port"
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[-A-Za-z0-9.*_:\\\\x{80}-\\\\x{10FFFF}]*$')",message="write only the domain, as it stands behind the @ of an address: letters, digits, hyphens and dots, for example example.com"
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[*]$|:|^([^-.]([^.]{0,61}[^-.])?[.])+[^-.]([^.]{0,61}[^-.])?[.]?$')",message="write the full domain, such as example.com: at least two labels of at most 63 characters, none of them empty or with a hyphen at either end"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[:/]|[.][0-9]+$')",message="write the name of the domain: no IP address, no URL, no port"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[-A-Za-z0-9.*_:/\\\\x{80}-\\\\x{10FFFF}]*$')",message="write only the domain, as it stands behind the @ of an address: letters, digits, hyphens and dots, for example example.com"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[*]$|[:/]|^([^-.]([^.]{0,61}[^-.])?[.])+[^-.]([^.]{0,61}[^-.])?[.]?$')",message="write the full domain, such as example.com: at least two labels of at most 63 characters, none of them empty or with a hyphen at either end"
 	Domain string `json:"domain,omitempty"`
 
 	// mode tells senders what to do when a delivery cannot be secured: testing (deliver and
@@ -139,7 +139,6 @@ type MTASTSPolicySpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=100
-	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:items:XValidation:rule="self == self.lowerAscii()",message="write MX patterns in lower case, for example mx1.example.com"
 	// +kubebuilder:validation:items:XValidation:rule="!self.endsWith('.')",message="write MX patterns without the trailing dot, for example mx1.example.com"
@@ -206,7 +205,6 @@ type TLSReporting struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=8
-	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
 	// +kubebuilder:validation:items:XValidation:rule="self.startsWith('mailto:') || self.startsWith('https://')",message="write a report address as mailto:tls-reports@example.com or https://reports.example.com/tls, one per list item"
 	// +kubebuilder:validation:items:XValidation:rule="!self.startsWith('mailto:') || self.matches('^mailto:[A-Za-z0-9$\\'*+_~-]+([.][A-Za-z0-9$\\'*+_~-]+)*@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?[.])+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$')",message="write mailto: and one plain address, such as mailto:tls-reports@example.com: no ?subject=, blanks, commas or %-encoding, because some reporters take it literally"
@@ -252,7 +250,6 @@ type DNSSpec struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.all(t, isIP(t)) || (size(self) == 1 && self.all(t, t.matches('^([a-z0-9_]([-a-z0-9_]{0,61}[a-z0-9])?[.])+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')))",message="targets are IP addresses, or exactly one lower-case host name without trailing dot, for example lb.example.net"
 	Targets []string `json:"targets,omitempty"`

@@ -303,7 +303,7 @@ type MTASTSPublicationStatus struct {
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
 // +kubebuilder:printcolumn:name="Until",type=string,JSONPath=`.status.until`
 // +kubebuilder:printcolumn:name="ID",type=string,JSONPath=`.spec.announcedID`,priority=1
-// +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.domain",message="a publication bears the name of its domain; the operator makes it: create an MTASTSPolicy instead"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.domain",fieldPath=".spec.domain",message="a publication bears the name of its domain; the operator makes it: create an MTASTSPolicy instead"
 type MTASTSPublication struct {
 	metav1.TypeMeta `json:",inline"`
 
