@@ -10,10 +10,12 @@ import (
 	accorev1 "k8s.io/client-go/applyconfigurations/core/v1"
 )
 
+// ServerContainer is the name of the policy server's container; injected sidecars have others.
+const ServerContainer = "server"
+
 const (
-	containerName = "server"
-	volumeName    = "policies"
-	policiesDir   = "/policies"
+	volumeName  = "policies"
+	policiesDir = "/policies"
 	// nonRoot is the user of the image; by number, so that the kubelet can prove that it is not root.
 	nonRoot int64 = 65532
 	// gracePeriodSeconds is more than the server needs: 5 s to be taken out of the endpoints, 20 s for
@@ -71,7 +73,7 @@ func (s Server) pod() *accorev1.PodSpecApplyConfiguration {
 
 func (s Server) container() *accorev1.ContainerApplyConfiguration {
 	container := accorev1.Container().
-		WithName(containerName).
+		WithName(ServerContainer).
 		WithImage(s.Config.Image).
 		WithArgs(
 			"serve",
@@ -79,7 +81,7 @@ func (s Server) container() *accorev1.ContainerApplyConfiguration {
 			fmt.Sprintf("--listen=:%d", HTTPPort),
 			fmt.Sprintf("--metrics-listen=:%d", MetricsPort),
 		).
-		WithPorts(port(httpPortName, HTTPPort), port(metricsPortName, MetricsPort)).
+		WithPorts(port(HTTPPortName, HTTPPort), port(MetricsPortName, MetricsPort)).
 		// The operator announces an id only to ready pods: what is seen late delays every change.
 		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(2)).
 		WithLivenessProbe(probe("/healthz").WithPeriodSeconds(10)).
@@ -122,7 +124,7 @@ func port(name string, number int32) *accorev1.ContainerPortApplyConfiguration {
 func probe(path string) *accorev1.ProbeApplyConfiguration {
 	return accorev1.Probe().WithHTTPGet(accorev1.HTTPGetAction().
 		WithPath(path).
-		WithPort(intstr.FromString(metricsPortName)))
+		WithPort(intstr.FromString(MetricsPortName)))
 }
 
 func spread(topologyKey string) *accorev1.TopologySpreadConstraintApplyConfiguration {

@@ -47,7 +47,7 @@ func (d Domain) Ingress() *acnetworkingv1.IngressApplyConfiguration {
 		WithPathType(networkingv1.PathTypeExact).
 		WithBackend(acnetworkingv1.IngressBackend().WithService(acnetworkingv1.IngressServiceBackend().
 			WithName(ServerName).
-			WithPort(acnetworkingv1.ServiceBackendPort().WithName(httpPortName))))
+			WithPort(acnetworkingv1.ServiceBackendPort().WithName(HTTPPortName))))
 	spec := acnetworkingv1.IngressSpec().WithRules(acnetworkingv1.IngressRule().
 		WithHost(host).
 		WithHTTP(acnetworkingv1.HTTPIngressRuleValue().WithPaths(path)))

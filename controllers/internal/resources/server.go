@@ -18,17 +18,14 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 )
 
-// Ports of the policy server, by name: the one that the Ingress asks, and the one that the operator
-// and the kubelet ask.
+// Ports of the policy server.
 const (
-	httpPortName    = "http"
-	metricsPortName = "metrics"
-)
-
-// Numbers of these ports in the pod.
-const (
+	// HTTPPortName is the port that the Ingress asks, in the Service and in the pod.
+	HTTPPortName = "http"
 	// HTTPPort serves policies in clear text, for the Ingress to put TLS in front.
 	HTTPPort int32 = 8080
+	// MetricsPortName is the port of the pod that the operator and the kubelet ask.
+	MetricsPortName = "metrics"
 	// MetricsPort serves /instances, /healthz, /readyz and /metrics.
 	MetricsPort int32 = 8081
 )
@@ -58,10 +55,10 @@ func (s Server) ServiceAccount() *accorev1.ServiceAccountApplyConfiguration {
 // Service is what Ingresses, or a route of somebody's own, send requests to.
 func (s Server) Service() *accorev1.ServiceApplyConfiguration {
 	port := accorev1.ServicePort().
-		WithName(httpPortName).
+		WithName(HTTPPortName).
 		WithProtocol(corev1.ProtocolTCP).
 		WithPort(80).
-		WithTargetPort(intstr.FromString(httpPortName))
+		WithTargetPort(intstr.FromString(HTTPPortName))
 	return accorev1.Service(ServerName, s.Namespace).
 		WithLabels(ServerLabels()).
 		WithOwnerReferences(ownerApply(s.owner())).
@@ -86,7 +83,7 @@ func (s Server) PodDisruptionBudget() *acpolicyv1.PodDisruptionBudgetApplyConfig
 // NetworkPolicy lets everybody ask for policies and the operator's namespace for the rest, also where
 // everything else is denied; the pods themselves may not ask anybody.
 func (s Server) NetworkPolicy() *acnetworkingv1.NetworkPolicyApplyConfiguration {
-	admin := ingressTo(metricsPortName)
+	admin := ingressTo(MetricsPortName)
 	if s.OperatorNamespace != "" {
 		admin.WithFrom(acnetworkingv1.NetworkPolicyPeer().WithNamespaceSelector(
 			acmetav1.LabelSelector().WithMatchLabels(map[string]string{
@@ -99,7 +96,7 @@ func (s Server) NetworkPolicy() *acnetworkingv1.NetworkPolicyApplyConfiguration 
 		WithSpec(acnetworkingv1.NetworkPolicySpec().
 			WithPodSelector(selector()).
 			WithPolicyTypes(networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress).
-			WithIngress(ingressTo(httpPortName), admin))
+			WithIngress(ingressTo(HTTPPortName), admin))
 }
 
 func ingressTo(port string) *acnetworkingv1.NetworkPolicyIngressRuleApplyConfiguration {
