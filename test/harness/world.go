@@ -1,0 +1,179 @@
+package harness
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
+)
+
+// Options say how fast the world is. All zero values are usable: everything takes
+// some tens of milliseconds then.
+type Options struct {
+	// Config is what the harness itself connects with, if it shall be somebody
+	// else than the caller, for example a user that an audit log tells from the
+	// operator. It needs cluster-admin.
+	Config *rest.Config
+	// Logger receives the failures of models, each once. Nil discards them.
+	Logger *slog.Logger
+	// StepPeriod is the time between two steps: 25 ms if 0.
+	StepPeriod time.Duration
+	// Kubelet is how fast kubelets are: 100 ms, 25 ms and 50 ms where 0.
+	Kubelet KubeletTiming
+	// ExternalDNSLag is the time until external-dns applies what it has read,
+	// CertificateDelay the one from asking to a certificate: 25 ms if 0.
+	ExternalDNSLag   time.Duration
+	CertificateDelay time.Duration
+	// RescanInterval and DrainDelay are those of the policy servers: 1 s and
+	// 100 ms if 0.
+	RescanInterval time.Duration
+	DrainDelay     time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.StepPeriod = cmp.Or(o.StepPeriod, 25*time.Millisecond)
+	o.Kubelet.SyncPeriod = cmp.Or(o.Kubelet.SyncPeriod, 100*time.Millisecond)
+	o.Kubelet.ApplyLag = cmp.Or(o.Kubelet.ApplyLag, 25*time.Millisecond)
+	o.Kubelet.ProbePeriod = cmp.Or(o.Kubelet.ProbePeriod, 50*time.Millisecond)
+	o.ExternalDNSLag = cmp.Or(o.ExternalDNSLag, 25*time.Millisecond)
+	o.CertificateDelay = cmp.Or(o.CertificateDelay, 25*time.Millisecond)
+	o.RescanInterval = cmp.Or(o.RescanInterval, time.Second)
+	o.DrainDelay = cmp.Or(o.DrainDelay, 100*time.Millisecond)
+	return o
+}
+
+// World is everything around the operator, running on loopback.
+type World struct {
+	// The models, whose methods change how the world behaves. All are safe for
+	// use while the world runs.
+	DNS         *DNS
+	ExternalDNS *ExternalDNS
+	CA          *CA
+	Ingress     *Ingress
+	Kubelet     *Kubelet
+
+	live   client.Client
+	dns    *dnsListener
+	https  *httpsListener
+	driver *driver
+	stop   []func() error // in the order of starting
+}
+
+// Start starts a world around the API server of cfg. CRDs of cert-manager and
+// external-dns may be missing and appear later; until then their models rest. The
+// world ends with Stop, or, but for its temporary files, with ctx.
+func Start(ctx context.Context, cfg *rest.Config, o Options) (*World, error) {
+	o = o.withDefaults()
+	if o.Config != nil {
+		cfg = o.Config
+	}
+	w := &World{}
+	if err := w.start(ctx, cfg, o); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the harness: %w", err), w.Stop())
+	}
+	return w, nil
+}
+
+func (w *World) start(ctx context.Context, cfg *rest.Config, o Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	w.stop = append(w.stop, func() error { cancel(); return nil })
+	clk := clock.RealClock{}
+	api, err := connect(ctx, cfg, o.Logger)
+	if err != nil {
+		return err
+	}
+	w.live = api.live
+	w.stop = append(w.stop, api.close)
+
+	dir, err := os.MkdirTemp("", "mta-sts-harness-")
+	if err != nil {
+		return fmt.Errorf("making a directory for volumes: %w", err)
+	}
+	w.stop = append(w.stop, func() error { return os.RemoveAll(dir) })
+	runtime := newLoopbackRuntime(ctx, dir, policyserver.Options{
+		RescanInterval: o.RescanInterval, DrainDelay: o.DrainDelay, Logger: o.Logger.With("component", "policyserver"),
+	})
+	w.stop = append(w.stop, func() error { runtime.close(); return nil })
+
+	nodes := NewNodes()
+	w.DNS = NewDNS(clk)
+	w.ExternalDNS = NewExternalDNS(api.cached, w.DNS, clk, o.ExternalDNSLag)
+	w.Ingress = NewIngress(api.cached, PodAddress)
+	w.Kubelet = NewKubelet(api.cached, api.live, clk, nodes, runtime, o.Kubelet)
+	if w.CA, err = NewCA(api.cached, clk, o.CertificateDelay); err != nil {
+		return err
+	}
+	if err := w.listen(ctx, o.Logger); err != nil {
+		return err
+	}
+	workload := NewWorkload(api.cached, api.live, clk, nodes, runtime)
+	w.driver = newDriver(ctx, api, o, w, workload)
+	w.stop = append(w.stop, w.driver.close)
+	return nil
+}
+
+func (w *World) listen(ctx context.Context, logger *slog.Logger) (err error) {
+	if w.dns, err = serveDNS(ctx, w.DNS); err != nil {
+		return err
+	}
+	w.stop = append(w.stop, w.dns.close)
+	if w.https, err = serveHTTPS(ctx, w.Ingress, logger); err != nil {
+		return err
+	}
+	w.stop = append(w.stop, w.https.close)
+	return nil
+}
+
+// Stop ends all processes and closes all ports. Objects stay in the API. It
+// waits until everything has ended.
+func (w *World) Stop() error {
+	var errs []error
+	for _, stop := range slices.Backward(w.stop) {
+		errs = append(errs, stop())
+	}
+	w.stop = nil
+	return errors.Join(errs...)
+}
+
+// Resolver returns the host:port of DNS, which is resolver and authoritative
+// server in one.
+func (w *World) Resolver() string { return w.dns.address.String() }
+
+// DNSPort returns the port of Resolver.
+func (w *World) DNSPort() uint16 {
+	return uint16(w.dns.address.Port) //nolint:gosec // a port
+}
+
+// HTTPSPort returns the port at which every policy host is reached.
+func (w *World) HTTPSPort() uint16 { return w.https.gate.port() }
+
+// Roots returns what senders trust.
+func (w *World) Roots() *x509.CertPool { return w.CA.Pool() }
+
+// Pods returns the server pods of a namespace, terminating ones included, by name.
+func (w *World) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	if err := w.live.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("listing pods: %w", err)
+	}
+	list.Items = slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
+		return metav1.GetControllerOf(&pod) == nil || namedPort(&pod, MetricsPort) == 0
+	})
+	return list.Items, nil
+}
