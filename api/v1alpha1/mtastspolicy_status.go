@@ -65,8 +65,9 @@ const (
 
 // MTASTSPolicyStatus mirrors the publication for people and tools.
 type MTASTSPolicyStatus struct {
-	// conditions are Ready, PolicyServed, Exposed, CertificateReady, PolicyReachable, DNSPublished,
-	// MXAligned; Reconciling and Stalled are present only while true.
+	// conditions are Ready, PolicyServed, Exposed, CertificateReady,
+	// PolicyReachable, DNSPublished, MXAligned; Reconciling and Stalled are
+	// present only while true.
 	//
 	// +optional
 	// +listType=map
@@ -95,8 +96,9 @@ type MTASTSPolicyStatus struct {
 	// +kubebuilder:validation:MaxLength=320
 	PolicyURL string `json:"policyURL,omitempty"`
 
-	// records are the DNS records that belong to the policy, exactly as DNS should answer them.
-	// With dns.provider Manual these are to be published by hand, each as soon as its state is not NotYet.
+	// records are the DNS records that belong to the policy, exactly as DNS should
+	// answer them. With dns.provider Manual these are to be published by hand,
+	// each as soon as its state is not NotYet.
 	//
 	// +optional
 	// +listType=atomic

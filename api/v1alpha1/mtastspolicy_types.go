@@ -105,9 +105,10 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="self.mx.map(m, size(m) + 5).sum() + size(self.mode) + size(string(self.maxAgeSeconds)) <= 9968",fieldPath=".mx",message="the policy would be larger than 10000 bytes, which some senders cut off: list fewer hosts, or use a wildcard such as *.mail.example.com"
 type MTASTSPolicySpec struct {
-	// domain is the mail domain, as it stands behind the @ of an address: lower case, A-labels for
-	// internationalised names (xn--…), no trailing dot. It cannot be changed. A subdomain inherits
-	// nothing: it needs a policy of its own (RFC 8461 §3.4).
+	// domain is the mail domain, as it stands behind the @ of an address: lower
+	// case, A-labels for internationalised names (xn--…), no trailing dot. It
+	// cannot be changed. A subdomain inherits nothing: it needs a policy of its
+	// own (RFC 8461 §3.4).
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=1
@@ -123,17 +124,19 @@ type MTASTSPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[*]$|[:/]|^([^-.]([^.]{0,61}[^-.])?[.])+[^-.]([^.]{0,61}[^-.])?[.]?$')",message="write the full domain, such as example.com: at least two labels of at most 63 characters, none of them empty or with a hyphen at either end"
 	Domain string `json:"domain,omitempty"`
 
-	// mode tells senders what to do when a delivery cannot be secured: testing (deliver and
-	// report), enforce (do not deliver) or none (the domain has no policy any more). Start with
-	// testing and read the TLS reports before you enforce.
+	// mode tells senders what to do when a delivery cannot be secured: testing
+	// (deliver and report), enforce (do not deliver) or none (the domain has no
+	// policy any more). Start with testing and read the TLS reports before you
+	// enforce.
 	//
 	// +optional
 	// +kubebuilder:default=testing
 	Mode Mode `json:"mode,omitempty"`
 
-	// mx lists the hosts that may receive the domain's mail: host names, or *.example.net for
-	// exactly one further label. Required in every mode: some senders reject a policy of mode none
-	// without it. Every live MX record must be covered before mode enforce is published.
+	// mx lists the hosts that may receive the domain's mail: host names, or
+	// *.example.net for exactly one further label. Required in every mode: some
+	// senders reject a policy of mode none without it. Every live MX record must
+	// be covered before mode enforce is published.
 	//
 	// +required
 	// +listType=set
@@ -150,8 +153,9 @@ type MTASTSPolicySpec struct {
 	// +kubebuilder:validation:items:XValidation:rule="(self.startsWith('*.') ? self.substring(2) : self).matches('^[*]$|:|^([^-.]([^.]{0,61}[^-.])?[.])+[^-.]([^.]{0,61}[^-.])?[.]?$')",message="write a full host name such as mx1.example.com, or *. and a full name: at least two labels of at most 63 characters, none of them empty or with a hyphen at either end"
 	MX []string `json:"mx,omitempty"`
 
-	// maxAgeSeconds is how long senders keep the policy: at least a day; one to four weeks is usual.
-	// A longer time protects better and makes every later change of MX hosts wait longer.
+	// maxAgeSeconds is how long senders keep the policy: at least a day; one to
+	// four weeks is usual. A longer time protects better and makes every later
+	// change of MX hosts wait longer.
 	//
 	// +optional
 	// +kubebuilder:default=604800
@@ -159,16 +163,17 @@ type MTASTSPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self <= 31557599",message="maxAgeSeconds must be at most 31557599: RFC 8461 ends at 31557600, and a widely used sender turns exactly that value into one day"
 	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
 
-	// preflight says whether the live MX records may hold back a change that would make senders
-	// refuse mail: Require (the default) or Advise (only report).
+	// preflight says whether the live MX records may hold back a change that would
+	// make senders refuse mail: Require (the default) or Advise (only report).
 	//
 	// +optional
 	// +kubebuilder:default=Require
 	Preflight Preflight `json:"preflight,omitempty"`
 
-	// deletionPolicy says what happens after this object is deleted: Drain (the default: publish
-	// mode none and remove everything when no sender can hold an older policy), Orphan (leave
-	// everything) or Immediate (remove everything at once; senders may refuse mail).
+	// deletionPolicy says what happens after this object is deleted: Drain (the
+	// default: publish mode none and remove everything when no sender can hold an
+	// older policy), Orphan (leave everything) or Immediate (remove everything at
+	// once; senders may refuse mail).
 	//
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
@@ -198,8 +203,9 @@ type MTASTSPolicySpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="self.rua.join(',').size() <= 239",fieldPath=".rua",message="the record would be longer than one TXT string of 255 bytes: name fewer or shorter report addresses"
 type TLSReporting struct {
-	// rua lists where reports go: mailto:tls-reports@example.com or https://reports.example.com/tls.
-	// Many senders use mailto only: give at least one.
+	// rua lists where reports go: mailto:tls-reports@example.com or
+	// https://reports.example.com/tls. Many senders use mailto only: give at least
+	// one.
 	//
 	// +required
 	// +listType=atomic
@@ -235,16 +241,16 @@ type DNSSpec struct {
 	// +optional
 	TXTFormat TXTFormat `json:"txtFormat,omitempty"`
 
-	// ttlSeconds is the time to live of the policy host and of the policy id. Short: a change is
-	// not seen by senders before it has passed.
+	// ttlSeconds is the time to live of the policy host and of the policy id.
+	// Short: a change is not seen by senders before it has passed.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=60
 	// +kubebuilder:validation:Maximum=3600
 	TTLSeconds int32 `json:"ttlSeconds,omitempty"`
 
-	// targets is where the policy host points: IP addresses, or exactly one host name. By default
-	// the address of the Ingress.
+	// targets is where the policy host points: IP addresses, or exactly one host
+	// name. By default the address of the Ingress.
 	//
 	// +optional
 	// +listType=set
@@ -284,8 +290,9 @@ type IngressSpec struct {
 	// +kubebuilder:validation:MaxLength=253
 	ClassName string `json:"className,omitempty"`
 
-	// annotations are set on the Ingress, for example to share a load balancer. They must not make
-	// the controller redirect HTTPS requests: senders follow no redirect.
+	// annotations are set on the Ingress, for example to share a load balancer.
+	// They must not make the controller redirect HTTPS requests: senders follow no
+	// redirect.
 	//
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
@@ -358,9 +365,10 @@ type SecretReference struct {
 	Name string `json:"name,omitempty"`
 }
 
-// MTASTSPolicy asks for an MTA-STS policy (RFC 8461), and optionally a TLS-RPT record (RFC 8460),
-// to be published for one mail domain. The operator serves it, has it certified, announces it in
-// DNS, and never announces a change before every server has it.
+// MTASTSPolicy asks for an MTA-STS policy (RFC 8461), and optionally a TLS-RPT
+// record (RFC 8460), to be published for one mail domain. The operator serves
+// it, has it certified, announces it in DNS, and never announces a change
+// before every server has it.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

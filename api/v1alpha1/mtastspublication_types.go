@@ -15,8 +15,9 @@ type MTASTSPublicationSpec struct {
 	// +kubebuilder:validation:MaxLength=242
 	Domain string `json:"domain,omitempty"`
 
-	// uid is this object's own UID, recorded when its first id was announced. If it differs from
-	// metadata.uid the object was restored from a copy, and may be older than what senders hold.
+	// uid is this object's own UID, recorded when its first id was announced. If
+	// it differs from metadata.uid the object was restored from a copy, and may be
+	// older than what senders hold.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -87,8 +88,8 @@ type MTASTSPublicationSpec struct {
 	// +kubebuilder:validation:MaxItems=16
 	Ledger []LedgerEntry `json:"ledger,omitempty"`
 
-	// contamination notes that senders may have paired the announced id with something else; a
-	// fresh id for the same policy heals it.
+	// contamination notes that senders may have paired the announced id with
+	// something else; a fresh id for the same policy heals it.
 	//
 	// +optional
 	Contamination *Contamination `json:"contamination,omitempty"`
@@ -290,9 +291,10 @@ type MTASTSPublicationStatus struct {
 	Until *metav1.Time `json:"until,omitempty"`
 }
 
-// MTASTSPublication is what has been promised to the world's senders for one domain. It is made,
-// written and removed by the operator. Deleting it by hand means: take everything down at once, I
-// know that senders may still hold the policy.
+// MTASTSPublication is what has been promised to the world's senders for one
+// domain. It is made, written and removed by the operator. Deleting it by hand
+// means: take everything down at once, I know that senders may still hold the
+// policy.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
