@@ -2,7 +2,10 @@ package publication
 
 import (
 	"fmt"
+	"slices"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
@@ -20,8 +23,27 @@ func (p *pass) begin() bool {
 	if p.o.World == nil || p.worldPending() {
 		return p.waitForWorld()
 	}
-	p.Spec = &v1alpha1.MTASTSPublicationSpec{TTLMaxSeconds: p.o.TTLSeconds}
+	p.Spec = &v1alpha1.MTASTSPublicationSpec{}
 	p.enterFound()
+	return true
+}
+
+// remember keeps the greatest TTL of the id's record that was published or seen, and takes back
+// times that a clock which ran ahead has written: nothing waits until they come true.
+func (p *pass) remember() bool {
+	p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, p.o.TTLSeconds)
+	if dns := p.o.DNS; dns != nil && dns.Answer == Found {
+		p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, int32(dns.TTL.Seconds()))
+	}
+	times := []**metav1.Time{&p.Spec.AnnouncedAt, &p.Spec.PolicyGoneAt}
+	if r := p.Spec.Retirement; r != nil {
+		times = append(times, &r.RemovingSince, &r.AbsentSince)
+	}
+	for _, t := range times {
+		if *t != nil && (*t).After(p.now) {
+			*t = p.stamp()
+		}
+	}
 	return true
 }
 
@@ -57,9 +79,7 @@ func (p *pass) enterFound() {
 		if ours, ok := mtasts.ParseID(id); ok && p.plausible(ours) && ours.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
 			p.Spec.LastID = id
 		}
-		if p.Spec.AnnouncedID == "" && len(p.Spec.FoundIDs) < maxLedger {
-			p.Spec.FoundIDs = append(p.Spec.FoundIDs, id)
-		}
+		p.found(id)
 		if w.Policy != nil {
 			p.open(id, w.Policy.Policy, v1alpha1.OriginFound)
 			continue
@@ -67,6 +87,13 @@ func (p *pass) enterFound() {
 		// Announced, but no body could be had: senders may hold anything.
 		p.open(id, mtasts.Policy{Mode: mtasts.ModeEnforce, MaxAgeSeconds: unknownMaxAge}, v1alpha1.OriginFound)
 		p.warn(v1alpha1.ReasonMinted, fmt.Sprintf("DNS announced policy %s, which could not be fetched: it is taken for an enforce policy that senders keep for a year", id))
+	}
+}
+
+// found notes that senders may have read an id before this publication announced any.
+func (p *pass) found(id string) {
+	if p.Spec.AnnouncedID == "" && len(p.Spec.FoundIDs) < maxLedger && !slices.Contains(p.Spec.FoundIDs, id) {
+		p.Spec.FoundIDs = append(p.Spec.FoundIDs, id)
 	}
 }
 

@@ -25,6 +25,8 @@ type pass struct {
 	held *held
 	// retiring is set once the policy's absence has outlived the grace and a drain is wanted.
 	retiring bool
+	// unverified says why an id goes ahead although the policy URL does not answer it.
+	unverified string
 }
 
 // Decide says what should be true of one domain from now on. spec is what has been promised so
@@ -36,7 +38,7 @@ func Decide(spec *v1alpha1.MTASTSPublicationSpec, o Observation, now time.Time, 
 		return p.Decision
 	}
 	// Each step either finishes the pass (false) or leaves the rest to the next one.
-	steps := []func() bool{p.begin, p.trustOnlyOurs, p.follow, p.change, p.heal, p.removing, p.spread, p.settle, p.retire}
+	steps := []func() bool{p.begin, p.remember, p.trustOnlyOurs, p.follow, p.change, p.removing, p.heal, p.spread, p.settle, p.retire}
 	for _, step := range steps {
 		if !step() {
 			break
@@ -71,6 +73,7 @@ func (p *pass) trustOnlyOurs() bool {
 	}
 	if g := p.o.Greater; g != nil && g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
 		p.Spec.LastID = string(g.ID)
+		p.found(string(g.ID))
 		if g.Policy != nil {
 			p.open(string(g.ID), *g.Policy, v1alpha1.OriginSeen)
 		}
@@ -137,7 +140,7 @@ func (p *pass) wanted() (mtasts.Policy, bool) {
 // mayBeCached says whether a sender may hold an enforce policy of this domain.
 func (p *pass) mayBeCached() bool {
 	current := p.current()
-	return p.everVisible() && ((current != nil && current.Mode == mtasts.ModeEnforce) || len(p.Spec.Ledger) > 0)
+	return len(p.Spec.Ledger) > 0 || (p.everVisible() && current != nil && current.Mode == mtasts.ModeEnforce)
 }
 
 // mint records a new instance. The ids it supersedes stay open in the ledger until DNS and every
@@ -166,14 +169,17 @@ func (p *pass) heal() bool {
 	if c := p.Spec.Contamination; c != nil && c.ID != current.ID {
 		p.Spec.Contamination = nil
 	}
-	if p.Spec.AnnouncedID == current.ID && p.contaminated() && p.Spec.Contamination == nil {
-		p.Spec.Contamination = &v1alpha1.Contamination{ID: current.ID, SeenAt: metav1.NewTime(p.now.Truncate(time.Second))}
+	p.relapse()
+	seen := p.everVisible() && p.contaminated()
+	if p.Spec.AnnouncedID == current.ID && seen && p.Spec.Contamination == nil {
+		p.Spec.Contamination = &v1alpha1.Contamination{ID: current.ID, SeenAt: *p.stamp()}
 	}
-	if p.Spec.Contamination == nil || p.o.Claim == nil {
+	orphaned := p.o.Claim == nil && p.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
+	if p.Spec.Contamination == nil || orphaned {
 		return true
 	}
-	minted := mtasts.ID(current.ID).Time()
-	if wait := minted.Add(p.t.HealInterval).Sub(p.now); wait > 0 {
+	// Not the id's own time: that may lie ahead of every clock.
+	if wait := p.Spec.AnnouncedAt.Add(p.t.HealInterval).Sub(p.now); wait > 0 {
 		p.again(wait)
 		return true
 	}
@@ -204,6 +210,25 @@ func (p *pass) wrongBody() bool {
 	return p.o.Public != nil && p.o.Public.Outcome == WrongBody && p.o.Public.For == p.Spec.Current.ID
 }
 
+// relapse opens every entry again when DNS went back to an id from before the one in force:
+// whatever senders hold under that id, they hold for another max_age.
+func (p *pass) relapse() {
+	if p.Spec.InForceID == "" || p.o.DNS == nil {
+		return
+	}
+	back := func(id string) bool {
+		ours, ok := mtasts.ParseID(id)
+		older := ok && ours.Compare(mtasts.ID(p.Spec.InForceID)) < 0
+		return id != p.Spec.InForceID && (older || slices.Contains(p.Spec.FoundIDs, id))
+	}
+	if !slices.ContainsFunc(p.o.DNS.IDs, back) {
+		return
+	}
+	for i := range p.Spec.Ledger {
+		p.Spec.Ledger[i].CachedUntil = nil
+	}
+}
+
 // current is the recorded instance as a policy; nil if there is none.
 func (p *pass) current() *mtasts.Policy {
 	if p.Spec.Current == nil {
@@ -216,6 +241,11 @@ func (p *pass) current() *mtasts.Policy {
 // everVisible says whether senders may ever have read an id of this domain.
 func (p *pass) everVisible() bool {
 	return p.Spec.AnnouncedID != "" || len(p.Spec.FoundIDs) > 0
+}
+
+// stamp is now as it is recorded.
+func (p *pass) stamp() *metav1.Time {
+	return new(metav1.NewTime(p.now.Truncate(time.Second)))
 }
 
 // PolicyOf is the policy of an instance.

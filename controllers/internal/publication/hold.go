@@ -24,14 +24,11 @@ func (p *pass) hold(current *mtasts.Policy, wanted mtasts.Policy) (isHeld, goOn 
 		return false, true
 	}
 	mx := p.o.MX
-	if mx == nil || mx.At.IsZero() {
+	if mx == nil || mx.At.IsZero() || p.now.Sub(mx.At) >= p.t.MXFresh {
 		return false, p.need(NeedMX)
 	}
 	if mx.Answer == Unknown {
 		return p.holdUnknown(mx)
-	}
-	if p.now.Sub(mx.At) >= p.t.MXFresh {
-		return false, p.need(NeedMX)
 	}
 	reason, message := objection(mx, current, wanted)
 	if reason == "" {

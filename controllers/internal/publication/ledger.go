@@ -25,7 +25,8 @@ func (p *pass) supersede() {
 	p.open(p.Spec.Current.ID, *current, v1alpha1.OriginSuperseded)
 }
 
-// open enters an enforce instance, or opens its entry again.
+// open enters an enforce instance, or opens its entry again. One id may be seen with several
+// policies; its entry then stands for all of them.
 func (p *pass) open(id string, policy mtasts.Policy, origin v1alpha1.LedgerOrigin) {
 	if policy.Mode != mtasts.ModeEnforce {
 		return
@@ -33,13 +34,15 @@ func (p *pass) open(id string, policy mtasts.Policy, origin v1alpha1.LedgerOrigi
 	if id == "" {
 		id = "unknown"
 	}
+	mx := policy.Canonical().MX
+	// Somebody else's policy may list more than the API holds; to cover fewer hosts is the safe side.
+	mx = mx[:min(len(mx), mtasts.MaxMXPatterns)]
+	entry := v1alpha1.LedgerEntry{ID: id, MX: mx, MaxAgeSeconds: int32(policy.MaxAgeSeconds), Origin: origin} //nolint:gosec // at most 31557600
 	if e := p.entry(id); e != nil {
-		e.CachedUntil = nil
+		*e = merge(entry, *e)
 		return
 	}
-	p.Spec.Ledger = append(p.Spec.Ledger, v1alpha1.LedgerEntry{
-		ID: id, MX: policy.Canonical().MX, MaxAgeSeconds: int32(policy.MaxAgeSeconds), Origin: origin, //nolint:gosec // at most 31557600
-	})
+	p.Spec.Ledger = append(p.Spec.Ledger, entry)
 	slices.SortFunc(p.Spec.Ledger, func(a, b v1alpha1.LedgerEntry) int { return strings.Compare(a.ID, b.ID) })
 	if len(p.Spec.Ledger) > maxLedger {
 		merged := merge(p.Spec.Ledger[0], p.Spec.Ledger[1])

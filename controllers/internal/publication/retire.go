@@ -5,40 +5,45 @@ import (
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 )
 
 // missPolicy counts how long there has been no policy, and begins the retirement after the grace (I6).
 func (p *pass) missPolicy() bool {
 	if p.Spec.PolicyGoneAt == nil {
-		p.Spec.PolicyGoneAt = new(metav1.NewTime(p.now.Truncate(time.Second)))
+		p.Spec.PolicyGoneAt = p.stamp()
 	}
-	wait := p.Spec.PolicyGoneAt.Add(p.t.RetireGrace).Sub(p.now)
-	if p.Spec.DeletionPolicy == v1alpha1.DeletionImmediate {
-		p.Remove, p.TXT = true, TXTRemove
-		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "the policy was deleted with deletionPolicy Immediate")
-		return false
-	}
-	if wait > 0 {
+	if wait := p.Spec.PolicyGoneAt.Add(p.t.RetireGrace).Sub(p.now); wait > 0 {
 		p.again(wait)
 		return true
 	}
-	if p.Spec.DeletionPolicy == v1alpha1.DeletionOrphan || p.o.RetirementHeld {
+	orphan := p.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
+	switch {
+	case p.retirementHeld():
 		return true
-	}
-	if p.Spec.Current == nil {
-		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "nothing was ever published")
+	case p.Spec.DeletionPolicy == v1alpha1.DeletionImmediate:
+		p.Remove, p.TXT = true, TXTRemove
+		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "the policy was deleted with deletionPolicy Immediate")
+		return false
+	case p.Spec.Current == nil, !orphan && !p.everVisible():
+		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "nothing was ever announced")
 		p.remove()
 		return false
+	case orphan:
+		return true
 	}
 	p.retiring = true
 	if p.Spec.Retirement == nil {
-		p.Spec.Retirement = &v1alpha1.Retirement{StartedAt: metav1.NewTime(p.now.Truncate(time.Second))}
+		p.Spec.Retirement = &v1alpha1.Retirement{StartedAt: *p.stamp()}
 		p.event(v1alpha1.ReasonRetiring, "the policy is gone: what was published retires until no sender can hold it")
 	}
 	return true
+}
+
+// retirementHeld says whether a retirement must not begin now. One that has begun goes on: turning
+// back halfway would put a record into DNS again that is on its way out.
+func (p *pass) retirementHeld() bool {
+	return p.o.RetirementHeld && p.Spec.Retirement == nil
 }
 
 // removing goes on with a removal that has begun.
@@ -53,6 +58,7 @@ func (p *pass) removing() bool {
 		return p.awaitAbsence(r)
 	}
 	wait := r.AbsentSince.Add(time.Duration(p.Spec.TTLMaxSeconds) * time.Second).Sub(p.now)
+	wait = min(wait, r.RemovingSince.Add(p.t.RemovePatience).Sub(p.now))
 	if wait > 0 {
 		p.Message = "waiting until resolvers have dropped the id"
 		p.again(wait)
@@ -70,7 +76,7 @@ func (p *pass) awaitAbsence(r *v1alpha1.Retirement) bool {
 		dns = nil
 	}
 	if dns != nil && dns.Answer != Unknown && !slices.Contains(dns.IDs, p.Spec.AnnouncedID) {
-		r.AbsentSince = new(metav1.NewTime(p.now.Truncate(time.Second)))
+		r.AbsentSince = p.stamp()
 		p.again(time.Duration(p.Spec.TTLMaxSeconds) * time.Second)
 		return false
 	}
@@ -105,23 +111,31 @@ func (p *pass) retire() bool {
 		p.wait(v1alpha1.StateOrphaned, "", "the policy is gone and everything stays (deletionPolicy Orphan) until the publication is deleted")
 		return true
 	}
-	if p.o.RetirementHeld {
+	if p.retirementHeld() {
 		p.Message = "many policies disappeared at once: their retirement is held"
 		p.Stalled = true
 		return true
 	}
-	inForce := p.State == v1alpha1.StateInForce
-	if p.mayBeCached() || (p.Spec.Current.Mode == v1alpha1.ModeNone && !inForce) {
+	if p.mayBeCached() {
 		p.State = v1alpha1.StateRetiring
 		p.showUntil()
 		return true
 	}
-	if !p.everVisible() {
-		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "nothing was ever announced")
-		p.remove()
+	return p.beginRemoval()
+}
+
+// beginRemoval takes the record out of DNS. That cannot be undone, so the API server's clock must
+// agree that the grace is over.
+func (p *pass) beginRemoval() bool {
+	if p.o.Trusted.IsZero() {
+		return p.need(NeedTrustedTime)
+	}
+	if p.o.Trusted.Before(p.Spec.PolicyGoneAt.Add(p.t.RetireGrace)) {
+		p.wait(v1alpha1.StateRetiring, v1alpha1.ReasonRetiring, "the operator's clock is ahead of the API server's: waiting until both agree that the policy is gone for good")
+		p.again(time.Minute)
 		return true
 	}
-	p.Spec.Retirement.RemovingSince = new(metav1.NewTime(p.now.Truncate(time.Second)))
+	p.Spec.Retirement.RemovingSince = p.stamp()
 	p.TXT = TXTRemove
 	p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "waiting until DNS no longer answers the id")
 	p.again(p.t.PollFirst)

@@ -2,9 +2,6 @@ package publication
 
 import (
 	"fmt"
-	"time"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 )
@@ -13,6 +10,7 @@ import (
 // answers it: body before id (I1), and no first id before a sender can fetch the policy (I2).
 func (p *pass) spread() bool {
 	if p.Spec.Current == nil {
+		p.wait(v1alpha1.StateRetiring, v1alpha1.ReasonRetiring, "the policy is gone before anything was published for it")
 		return false
 	}
 	if p.minted {
@@ -85,7 +83,7 @@ func Lag(s Servers, id string) (reason, message string) {
 		}
 		return b.Problem, message
 	case s.Known && s.Ready == 0:
-		return v1alpha1.ReasonNoReadyReplica, "no pod of Deployment mta-sts-server is ready: kubectl get pods -l app.kubernetes.io/name=mta-sts-server says why"
+		return v1alpha1.ReasonNoReadyReplica, "no pod of Deployment mta-sts-server is ready: kubectl get pods -l app.kubernetes.io/component=server says why"
 	default:
 		return v1alpha1.ReasonReplicaLagging, "the pods of Deployment mta-sts-server have not been asked yet"
 	}
@@ -115,14 +113,14 @@ func (p *pass) reachable() bool {
 	if look.Outcome == Pass {
 		return true
 	}
-	failing := visible && (look.Outcome == Broken || look.Outcome == NoAnswer)
-	if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {
-		p.warn(v1alpha1.ReasonAnnouncedUnverified, "id "+p.Spec.Current.ID+" goes ahead although "+look.Message+": an older id that stays would keep older policies alive in senders")
-		return true
-	}
 	due, wait := look.due(p.now, p.t)
 	if due {
 		return p.need(NeedPublic)
+	}
+	failing := visible && (look.Outcome == Broken || look.Outcome == NoAnswer)
+	if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {
+		p.unverified = look.Message
+		return true
 	}
 	p.again(wait)
 	p.wait(v1alpha1.StateServing, look.reasonFor(), look.Message)
@@ -177,11 +175,13 @@ func (p *pass) confirmed() bool {
 // announce writes down that the id goes to DNS; the record follows once that is written.
 func (p *pass) announce() {
 	p.Spec.AnnouncedID = p.Spec.Current.ID
-	p.Spec.AnnouncedAt = new(metav1.NewTime(p.now.Truncate(time.Second)))
+	p.Spec.AnnouncedAt = p.stamp()
 	p.Spec.UID = p.o.UID
-	p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, p.o.TTLSeconds)
 	p.TXT = TXTPublish
 	p.wait(v1alpha1.StateAnnouncing, v1alpha1.ReasonAnnouncing, "id "+p.Spec.AnnouncedID+" was handed to DNS a moment ago")
+	if p.unverified != "" {
+		p.warn(v1alpha1.ReasonAnnouncedUnverified, "id "+p.Spec.AnnouncedID+" goes ahead although "+p.unverified+": an older id that stays would keep older policies alive in senders")
+	}
 	p.event(v1alpha1.ReasonAnnounced, "every server serves id "+p.Spec.AnnouncedID+": it was handed to DNS")
 	p.again(p.t.PollFirst)
 }
@@ -198,7 +198,6 @@ func (p *pass) answered() bool {
 	}
 	if dns.Exactly(p.Spec.AnnouncedID) {
 		p.Spec.InForceID = p.Spec.AnnouncedID
-		p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, int32(dns.TTL.Seconds()))
 		p.State = v1alpha1.StateInForce
 		p.event(v1alpha1.ReasonInForce, "DNS answers id "+p.Spec.InForceID+" and every server serves it")
 		return true

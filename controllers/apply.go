@@ -1,0 +1,159 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
+)
+
+// nameTakenError says that an object of a child's name exists and is not the operator's.
+type nameTakenError struct{ kind, name string }
+
+func (e *nameTakenError) Error() string {
+	return fmt.Sprintf("%s %s exists and was not made by this operator: delete or rename it", e.kind, e.name)
+}
+
+// children writes child objects: those that anybody may help to shape by server-side apply, those
+// that carry an id with the resourceVersion they were read at.
+type children struct {
+	// client reads from the cache.
+	client client.Client
+	// live reads from the API server.
+	live client.Reader
+}
+
+// get reads a child from the cache; nil if it is not there, or its kind is not installed or watched yet.
+func get[T client.Object](ctx context.Context, r client.Reader, namespace, name string, into T) (T, error) {
+	var none T
+	err := r.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, into)
+	var unwatched *cache.ErrResourceNotCached
+	switch {
+	case err == nil:
+		return into, nil
+	case apierrors.IsNotFound(err), apimeta.IsNoMatchError(err), errors.As(err, &unwatched):
+		return none, nil
+	default:
+		return none, fmt.Errorf("reading %T %s/%s: %w", into, namespace, name, err)
+	}
+}
+
+// apply makes the live object have every field of the desired one (an apply configuration). cached
+// is what the cache holds, a nil interface if nothing. Nothing is written if nothing differs.
+func (c children) apply(ctx context.Context, desired any, cached client.Object) error {
+	u, err := resources.Unstructured(desired)
+	if err != nil {
+		return err
+	}
+	if err := resources.Stamp(u); err != nil {
+		return err
+	}
+	if cached != nil {
+		have, err := runtime.DefaultUnstructuredConverter.ToUnstructured(cached)
+		if err != nil {
+			return fmt.Errorf("converting %s %s: %w", u.GetKind(), u.GetName(), err)
+		}
+		if resources.Covers(have, u.Object) {
+			return nil
+		}
+	} else if err := c.refuseForeign(ctx, u.DeepCopy()); err != nil {
+		return err
+	}
+	err = c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("applying %s %s/%s: %w", u.GetKind(), u.GetNamespace(), u.GetName(), err)
+	}
+	return nil
+}
+
+// refuseForeign makes sure that an object the cache does not hold, because it bears no label of
+// ours, is not silently taken over. One with our label and our domain is adopted.
+func (c children) refuseForeign(ctx context.Context, desired client.Object) error {
+	want := desired.GetAnnotations()[v1alpha1.DomainAnnotation]
+	kind, name := desired.GetObjectKind().GroupVersionKind().Kind, desired.GetName()
+	err := c.live.Get(ctx, client.ObjectKeyFromObject(desired), desired)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("reading %s %s/%s: %w", kind, desired.GetNamespace(), name, err)
+	case !isOurs(desired, want):
+		return &nameTakenError{kind: kind, name: name}
+	}
+	return nil
+}
+
+// isOurs decides by label and domain, never by ownership: restored and orphaned objects have no owner.
+func isOurs(o client.Object, domain string) bool {
+	return o.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedBy && o.GetAnnotations()[v1alpha1.DomainAnnotation] == domain
+}
+
+// endpoint creates a DNSEndpoint or updates the cached one.
+func (c children) endpoint(ctx context.Context, desired, cached *externaldnsv1alpha1.DNSEndpoint) error {
+	if cached == nil {
+		err := c.client.Create(ctx, desired.DeepCopy())
+		if !apierrors.IsAlreadyExists(err) {
+			return wrap(err, "creating DNSEndpoint %s/%s", desired.Namespace, desired.Name)
+		}
+		cached = &externaldnsv1alpha1.DNSEndpoint{}
+		if err := c.live.Get(ctx, client.ObjectKeyFromObject(desired), cached); err != nil {
+			return fmt.Errorf("reading DNSEndpoint %s/%s: %w", desired.Namespace, desired.Name, err)
+		}
+		if !isOurs(cached, desired.Annotations[v1alpha1.DomainAnnotation]) {
+			return &nameTakenError{kind: "DNSEndpoint", name: desired.Name}
+		}
+		if greaterID(cached, desired) {
+			return nil // the next pass sees it, and mints above it
+		}
+	}
+	updated := cached.DeepCopy()
+	updated.Labels = merged(updated.Labels, desired.Labels)
+	updated.Annotations = merged(updated.Annotations, desired.Annotations)
+	updated.OwnerReferences = desired.OwnerReferences
+	updated.Spec = desired.Spec
+	if apiequality.Semantic.DeepEqual(updated, cached) {
+		return nil
+	}
+	return wrap(c.client.Update(ctx, updated), "updating DNSEndpoint %s/%s", desired.Namespace, desired.Name)
+}
+
+// remove deletes an object of ours that the cache holds; a nil interface is nothing to do.
+func (c children) remove(ctx context.Context, cached client.Object) error {
+	if cached == nil || !cached.GetDeletionTimestamp().IsZero() {
+		return nil
+	}
+	uid := cached.GetUID()
+	err := c.client.Delete(ctx, cached, client.Preconditions{UID: &uid})
+	return wrap(client.IgnoreNotFound(err), "deleting %T %s/%s", cached, cached.GetNamespace(), cached.GetName())
+}
+
+func merged(base, over map[string]string) map[string]string {
+	if len(over) == 0 {
+		return base
+	}
+	out := maps.Clone(base)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, over)
+	return out
+}
+
+// wrap says what was being done when err came; nil stays nil.
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
+}

@@ -1,0 +1,196 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// apply carries the decision out: the publication first, so that a crash at any point is resumed
+// from it (I4); then what makes the policy reachable; the TXT record last.
+func (r *domainReconciler) apply(ctx context.Context, s *scope) error {
+	d := &s.decision
+	if d.Spec == nil || (s.publication != nil && !s.publication.DeletionTimestamp.IsZero()) {
+		return nil
+	}
+	if d.Remove {
+		return r.removeAll(ctx, s)
+	}
+	if err := r.record(ctx, s); err != nil {
+		return err
+	}
+	err := r.ensureChildren(ctx, s)
+	var taken *nameTakenError
+	if errors.As(err, &taken) {
+		s.taken = taken.Error()
+		return nil
+	}
+	return err
+}
+
+// record writes the publication down: created, or patched with the resourceVersion it was read at.
+func (r *domainReconciler) record(ctx context.Context, s *scope) error {
+	spec := *s.decision.Spec
+	if s.publication == nil {
+		return r.create(ctx, s, spec)
+	}
+	if apiequality.Semantic.DeepEqual(s.publication.Spec, spec) {
+		return nil
+	}
+	updated := s.publication.DeepCopy()
+	updated.Spec = spec
+	patch := client.MergeFromWithOptions(s.publication, client.MergeFromWithOptimisticLock{})
+	if err := r.client.Patch(ctx, updated, patch); err != nil {
+		return fmt.Errorf("recording publication %s: %w", s.domain, err)
+	}
+	s.publication = updated
+	return nil
+}
+
+// create makes the publication, unless the API server knows one that the cache does not show.
+func (r *domainReconciler) create(ctx context.Context, s *scope, spec v1alpha1.MTASTSPublicationSpec) error {
+	exists, err := r.incumbentElsewhere(ctx, s.domain)
+	if err != nil {
+		return err
+	}
+	if exists {
+		return errStaleCache
+	}
+	created := &v1alpha1.MTASTSPublication{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.winner.Namespace, Name: s.domain,
+			Labels: map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy},
+		},
+		Spec: spec,
+	}
+	if err := r.client.Create(ctx, created); err != nil {
+		if apierrors.IsAlreadyExists(err) {
+			return errStaleCache
+		}
+		return fmt.Errorf("creating publication %s: %w", s.domain, err)
+	}
+	s.publication = created
+	return nil
+}
+
+// ensureChildren makes the domain's children what the publication says.
+func (r *domainReconciler) ensureChildren(ctx context.Context, s *scope) error {
+	d := resources.NewDomain(s.publication, s.settings)
+	if err := r.ensureIngress(ctx, s, d); err != nil {
+		return err
+	}
+	if r.kinds.installed(certificates) {
+		if err := r.ensureCertificate(ctx, s, d); err != nil {
+			return err
+		}
+	}
+	if !r.kinds.installed(dnsEndpoints) {
+		return nil
+	}
+	if s.settings.Provider != v1alpha1.DNSExternalDNS {
+		return r.removeEndpoints(ctx, s)
+	}
+	// Without a target an existing record stays: a load balancer that loses its address for a moment
+	// must not take the host out of DNS.
+	if host := d.HostEndpoint(s.targets()); host != nil {
+		if err := r.children.endpoint(ctx, host, s.hostEndpoint); err != nil {
+			return err
+		}
+	}
+	if err := r.ensureReporting(ctx, s, d); err != nil {
+		return err
+	}
+	return r.ensureTXT(ctx, s, d)
+}
+
+func (r *domainReconciler) ensureIngress(ctx context.Context, s *scope, d resources.Domain) error {
+	if s.settings.Exposure != v1alpha1.ExposureIngress {
+		return r.children.remove(ctx, present(s.ingress))
+	}
+	return r.children.apply(ctx, d.Ingress(), present(s.ingress))
+}
+
+func (r *domainReconciler) ensureCertificate(ctx context.Context, s *scope, d resources.Domain) error {
+	switch {
+	case s.settings.CertificateSource != v1alpha1.CertificateIssuer:
+		return r.children.remove(ctx, present(s.certificate))
+	case s.settings.Issuer.Name == "":
+		return nil
+	}
+	return r.children.apply(ctx, d.Certificate(), present(s.certificate))
+}
+
+func (r *domainReconciler) ensureReporting(ctx context.Context, s *scope, d resources.Domain) error {
+	if reporting := d.TLSRPTEndpoint(); reporting != nil {
+		return r.children.endpoint(ctx, reporting, s.rptEndpoint)
+	}
+	return r.children.remove(ctx, present(s.rptEndpoint))
+}
+
+// ensureTXT announces, keeps or takes away the id.
+func (r *domainReconciler) ensureTXT(ctx context.Context, s *scope, d resources.Domain) error {
+	switch s.decision.TXT {
+	case publication.TXTPublish:
+		txt := d.TXTEndpoint(s.publication.Spec.AnnouncedID)
+		if s.txtEndpoint != nil && greaterID(s.txtEndpoint, txt) {
+			return nil // Decide mints above it once a live read confirms that nobody knows it
+		}
+		return r.children.endpoint(ctx, txt, s.txtEndpoint)
+	case publication.TXTRemove:
+		return r.children.remove(ctx, present(s.txtEndpoint))
+	case publication.TXTLeave:
+	}
+	return nil
+}
+
+// greaterID says whether a live endpoint carries an id of ours that is greater than the desired one's.
+func greaterID(live, desired *externaldnsv1alpha1.DNSEndpoint) bool {
+	liveID, ok := resources.TXTEndpointID(live)
+	if !ok {
+		return false
+	}
+	have, ours := mtasts.ParseID(liveID)
+	wantID, ok := resources.TXTEndpointID(desired)
+	return ours && ok && have.Compare(mtasts.ID(wantID)) > 0
+}
+
+func (r *domainReconciler) removeEndpoints(ctx context.Context, s *scope) error {
+	for _, e := range []*externaldnsv1alpha1.DNSEndpoint{s.txtEndpoint, s.rptEndpoint, s.hostEndpoint} {
+		if err := r.children.remove(ctx, present(e)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeAll takes everything away, the publication last: until then every step can be repeated. The
+// server drops the host when the publication is gone.
+func (r *domainReconciler) removeAll(ctx context.Context, s *scope) error {
+	if err := r.removeEndpoints(ctx, s); err != nil {
+		return err
+	}
+	if err := r.children.remove(ctx, present(s.ingress)); err != nil {
+		return err
+	}
+	if err := r.children.remove(ctx, present(s.certificate)); err != nil {
+		return err
+	}
+	version := s.publication.ResourceVersion
+	err := r.client.Delete(ctx, s.publication, client.Preconditions{ResourceVersion: &version})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting publication %s: %w", s.domain, err)
+	}
+	r.memories.forget(s.domain)
+	return nil
+}

@@ -1,0 +1,154 @@
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/tlsrpt"
+)
+
+// refusal is why a policy object is not followed.
+type refusal struct{ reason, message string }
+
+// claims are all policy objects of one domain, and which of them is followed (I7).
+type claims struct {
+	// publication of the domain; nil if there is none.
+	publication *v1alpha1.MTASTSPublication
+	// winner is the policy that the publication follows; nil if there is none.
+	winner *v1alpha1.MTASTSPolicy
+	// frozen is set when the winner may not be followed as it is now: what was published stays.
+	frozen *refusal
+	// refused are the other policies of the domain, each with the reason.
+	refused map[*v1alpha1.MTASTSPolicy]refusal
+}
+
+// sortClaims decides which of a domain's policies is followed. The namespace that holds the domain's
+// publication is the incumbent; without one the oldest acceptable policy wins.
+func sortClaims(policies []v1alpha1.MTASTSPolicy, publications []v1alpha1.MTASTSPublication, cfg config.Operator) claims {
+	c := claims{refused: map[*v1alpha1.MTASTSPolicy]refusal{}}
+	if len(publications) > 0 {
+		slices.SortFunc(publications, func(a, b v1alpha1.MTASTSPublication) int { return byAge(&a, &b) })
+		c.publication = &publications[0]
+	}
+	var candidates []*v1alpha1.MTASTSPolicy
+	for i := range policies {
+		p := &policies[i]
+		if !p.DeletionTimestamp.IsZero() {
+			continue // foreground deletion: it is gone but for the garbage collector
+		}
+		switch r := acceptable(p, cfg); {
+		case c.publication != nil && c.publication.Namespace == p.Namespace:
+			candidates = append(candidates, p)
+		case c.publication != nil:
+			c.refused[p] = elsewhere(p, c.publication)
+		case r != nil:
+			c.refused[p] = *r
+		default:
+			candidates = append(candidates, p)
+		}
+	}
+	slices.SortFunc(candidates, func(a, b *v1alpha1.MTASTSPolicy) int {
+		return cmp.Or(cmp.Compare(c.rank(a), c.rank(b)), byAge(a, b))
+	})
+	for i, p := range candidates {
+		if i == 0 {
+			c.winner, c.frozen = p, acceptable(p, cfg)
+			continue
+		}
+		c.refused[p] = refusal{v1alpha1.ReasonDomainConflict, fmt.Sprintf(
+			"MTASTSPolicy %s/%s already publishes %s: delete one of the two", c.winner.Namespace, c.winner.Name, p.Spec.Domain)}
+	}
+	return c
+}
+
+// rank puts the policy first that the publication already follows.
+func (c claims) rank(p *v1alpha1.MTASTSPolicy) int {
+	if c.publication != nil && c.publication.Spec.PolicyRef != nil && c.publication.Spec.PolicyRef.UID == string(p.UID) {
+		return 0
+	}
+	return 1
+}
+
+func byAge(a, b client.Object) int {
+	return cmp.Or(
+		a.GetCreationTimestamp().Compare(b.GetCreationTimestamp().Time),
+		strings.Compare(a.GetNamespace()+"/"+a.GetName(), b.GetNamespace()+"/"+b.GetName()),
+	)
+}
+
+// elsewhere refuses a claim from another namespace: nothing is ever inherited silently.
+func elsewhere(p *v1alpha1.MTASTSPolicy, incumbent *v1alpha1.MTASTSPublication) refusal {
+	return refusal{v1alpha1.ReasonDomainConflict, fmt.Sprintf(
+		"%[1]s is published from namespace %[2]s. Somebody with rights there can hand it over: kubectl -n %[2]s annotate mtastspublication %[1]s %[3]s=%[4]s (or, if senders may lose mail, delete that publication)",
+		p.Spec.Domain, incumbent.Namespace, v1alpha1.TransferToAnnotation, p.Namespace)}
+}
+
+// acceptable says what speaks against following a policy; nil if nothing does. Admission refuses
+// almost all of it before; objects may be older than the rule.
+func acceptable(p *v1alpha1.MTASTSPolicy, cfg config.Operator) *refusal {
+	if !cfg.MayClaim(p.Namespace, p.Spec.Domain) {
+		return &refusal{v1alpha1.ReasonDomainNotAllowed, fmt.Sprintf(
+			"the operator's configuration (domains) does not let namespace %s publish %s", p.Namespace, p.Spec.Domain)}
+	}
+	if err := wantedPolicy(p).Validate(); err != nil {
+		return &refusal{v1alpha1.ReasonInvalidPolicy, err.Error()}
+	}
+	if p.Spec.TLSReporting == nil {
+		return nil
+	}
+	if err := (tlsrpt.Record{RUA: p.Spec.TLSReporting.RUA}).Validate(); err != nil {
+		return &refusal{v1alpha1.ReasonInvalidPolicy, err.Error()}
+	}
+	for _, rua := range p.Spec.TLSReporting.RUA {
+		if !cfg.MayReportTo(rua) {
+			return &refusal{v1alpha1.ReasonInvalidPolicy, "the operator's configuration (tlsReporting.allowedDomains) does not let reports go to " + rua}
+		}
+	}
+	return nil
+}
+
+// wantedPolicy is what the object asks for.
+func wantedPolicy(p *v1alpha1.MTASTSPolicy) mtasts.Policy {
+	return mtasts.Policy{Mode: mtasts.Mode(p.Spec.Mode), MX: p.Spec.MX, MaxAgeSeconds: int64(p.Spec.MaxAgeSeconds)}
+}
+
+// claimsOf reads the claims on a domain from the cache.
+func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims, error) {
+	var policies v1alpha1.MTASTSPolicyList
+	if err := r.client.List(ctx, &policies, client.MatchingFields{domainIndex: domain}); err != nil {
+		return claims{}, fmt.Errorf("listing policies of %s: %w", domain, err)
+	}
+	var publications v1alpha1.MTASTSPublicationList
+	if err := r.client.List(ctx, &publications, client.MatchingFields{domainIndex: domain}); err != nil {
+		return claims{}, fmt.Errorf("listing publications of %s: %w", domain, err)
+	}
+	return sortClaims(policies.Items, publications.Items, r.Config), nil
+}
+
+// reallyUnclaimed asks the API server whether the publication's namespace really holds no policy of
+// the domain: absence from the cache is no reason to retire.
+func (r *domainReconciler) reallyUnclaimed(ctx context.Context, namespace, domain string) (bool, error) {
+	var policies v1alpha1.MTASTSPolicyList
+	err := r.live.List(ctx, &policies, client.InNamespace(namespace), client.MatchingFields{domainIndex: domain})
+	if err != nil {
+		return false, fmt.Errorf("listing policies of %s in %s: %w", domain, namespace, err)
+	}
+	return !slices.ContainsFunc(policies.Items, func(p v1alpha1.MTASTSPolicy) bool { return p.DeletionTimestamp.IsZero() }), nil
+}
+
+// incumbentElsewhere asks the API server for a publication of the domain that the cache does not show.
+func (r *domainReconciler) incumbentElsewhere(ctx context.Context, domain string) (bool, error) {
+	var publications v1alpha1.MTASTSPublicationList
+	if err := r.live.List(ctx, &publications, client.MatchingFields{domainIndex: domain}); err != nil {
+		return false, fmt.Errorf("listing publications of %s: %w", domain, err)
+	}
+	return len(publications.Items) > 0, nil
+}

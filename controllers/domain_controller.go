@@ -1,0 +1,119 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+)
+
+// domainKey is the domain a pass is about.
+type domainKey struct{ Domain string }
+
+// String is for logs.
+func (k domainKey) String() string { return k.Domain }
+
+// errStaleCache says that the cache is behind the API server on something that matters. It is not
+// an error to tell anybody: the pass is made again.
+var errStaleCache = errors.New("the cache is behind the API server")
+
+// staleRetry is when a pass that met a stale cache is made again.
+const staleRetry = 500 * time.Millisecond
+
+// domainReconciler brings one domain from wanted to in force, and out again.
+//
+// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies/status,verbs=get;patch
+// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspublications,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspublications/status,verbs=get;patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=ingresses,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=externaldns.k8s.io,resources=dnsendpoints,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+type domainReconciler struct {
+	Options
+
+	client    client.Client
+	live      client.Reader
+	children  children
+	recorder  events.EventRecorder
+	instances *instances
+	kinds     *optionalKinds
+	memories  *memories
+	clockedBy *apiDate
+}
+
+// Reconcile makes one pass over a domain; doc.go tells its story.
+func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconcile.Result, error) {
+	s, err := r.observe(ctx, key.Domain)
+	if err == nil {
+		err = r.decide(ctx, s)
+	}
+	if err == nil {
+		err = r.apply(ctx, s)
+	}
+	if err == nil {
+		err = r.report(ctx, s)
+	}
+	if errors.Is(err, errStaleCache) || apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: staleRetry}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("publishing %s: %w", key.Domain, err)
+	}
+	return reconcile.Result{RequeueAfter: r.next(s)}, nil
+}
+
+// mostLooks bounds how often one pass may look at the world before it decides: each need once.
+const mostLooks = 8
+
+// decide asks Decide, and looks at what it needs to know, until nothing is missing.
+func (r *domainReconciler) decide(ctx context.Context, s *scope) error {
+	var spec *v1alpha1.MTASTSPublicationSpec
+	if s.publication != nil {
+		spec = &s.publication.Spec
+		if !s.publication.DeletionTimestamp.IsZero() {
+			return nil // somebody chose "immediately"; begin anew once it is gone
+		}
+	}
+	for range mostLooks {
+		s.decision = publication.Decide(spec, s.observation, r.Clock.Now(), r.Timings)
+		var err error
+		switch {
+		case s.decision.Need != publication.NeedNothing:
+			err = r.satisfy(ctx, s, s.decision.Need)
+		case r.atRest(s) && r.restLook(s) <= 0:
+			err = r.lookAtRest(ctx, s)
+		default:
+			if s.decision.Spec != nil {
+				s.decision.Spec.Domain = s.domain
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("deciding: still missing %s after %d looks", s.decision.Need, mostLooks)
+}
+
+// next is when the domain is due again without an event.
+func (r *domainReconciler) next(s *scope) time.Duration {
+	after := s.decision.After
+	if !r.atRest(s) {
+		return after
+	}
+	if rest := r.restLook(s); after == 0 || rest < after {
+		after = max(rest, time.Second)
+	}
+	return after
+}

@@ -1,0 +1,226 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/tlsrpt"
+)
+
+// satisfy finds out what Decide needs to know.
+func (r *domainReconciler) satisfy(ctx context.Context, s *scope, need publication.Need) error {
+	switch need {
+	case publication.NeedWorld:
+		r.lookWorld(ctx, s)
+	case publication.NeedMX:
+		r.lookMX(ctx, s)
+	case publication.NeedPublic:
+		r.lookPublic(ctx, s)
+	case publication.NeedDNS:
+		r.lookDNS(ctx, s)
+	case publication.NeedConfirmation:
+		return r.confirm(ctx, s)
+	case publication.NeedTrustedTime:
+		return r.trustTime(ctx, s)
+	case publication.NeedNothing:
+	}
+	return context.Cause(ctx)
+}
+
+// tried counts one more look: ok ends the row of looks without success.
+func tried(before publication.Tried, now time.Time, ok bool) publication.Tried {
+	if ok {
+		return publication.Tried{At: now}
+	}
+	if before.Tries == 0 {
+		before.Since = now
+	}
+	return publication.Tried{At: now, Tries: before.Tries + 1, Since: before.Since}
+}
+
+// lookWorld looks at what is published for the domain before the operator publishes anything.
+func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
+	var before publication.Tried
+	if s.memory.world != nil {
+		before = s.memory.world.DNS.Tried
+	}
+	txt := r.World.LookupTXT(ctx, mtasts.RecordName(s.domain))
+	w := &publication.World{DNS: observedTXT(txt)}
+	w.DNS.Tried = tried(before, r.Clock.Now(), txt.Status != sender.Unknown)
+	if slices.ContainsFunc(w.DNS.IDs, func(id string) bool { return id != "" }) {
+		if look := r.World.LookPolicy(ctx, s.domain, nil); look.Seen != nil {
+			w.Policy = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
+		}
+	}
+	s.memory.world, s.observation.World = w, w
+}
+
+func observedTXT(txt sender.TXT) publication.DNS {
+	return publication.DNS{
+		Answer: publication.Answer(txt.Status), Records: txt.Records, IDs: txt.IDs(), TTL: txt.TTL, Message: txt.Message,
+	}
+}
+
+// lookDNS asks for the id's record, and at the same time for the report record.
+func (r *domainReconciler) lookDNS(ctx context.Context, s *scope) {
+	var before publication.Tried
+	if s.memory.dns != nil {
+		before = s.memory.dns.Tried
+	}
+	dns := observedTXT(r.World.LookupTXT(ctx, mtasts.RecordName(s.domain)))
+	want := s.announced()
+	// Unknown is no failure, but no success either: it keeps the row as it is.
+	dns.Tried = tried(before, r.Clock.Now(), dns.Exactly(want))
+	s.memory.dns, s.observation.DNS = &dns, &dns
+	if len(s.settings.RUA) > 0 {
+		txt := r.World.LookupTXT(ctx, tlsrpt.RecordName(s.domain))
+		s.memory.rpt = &txt
+	}
+}
+
+// announced is the id that DNS should answer; "" if none should.
+func (s *scope) announced() string {
+	if s.publication == nil {
+		return ""
+	}
+	spec := s.publication.Spec
+	if spec.Retirement != nil && spec.Retirement.RemovingSince != nil {
+		return ""
+	}
+	return spec.AnnouncedID
+}
+
+// lookMX asks for the live MX hosts. Hosts seen within their TTL still count: senders may use them.
+func (r *domainReconciler) lookMX(ctx context.Context, s *scope) {
+	now := r.Clock.Now()
+	mx := r.World.LookupMX(ctx, s.domain)
+	var before publication.Tried
+	if s.memory.mx != nil {
+		before = s.memory.mx.Tried
+	}
+	out := &publication.MX{Answer: publication.Answer(mx.Status), Null: mx.Null, Message: mx.Message}
+	out.Tried = tried(before, now, mx.Status != sender.Unknown)
+	for _, host := range mx.Hosts {
+		s.memory.sawMX(host.Name, now.Add(mx.TTL))
+	}
+	if mx.Status == sender.Found {
+		out.Hosts = s.memory.liveMX(mx.Hosts, now)
+	} else if s.memory.mx != nil {
+		out.Hosts = s.memory.mx.Hosts
+	}
+	s.memory.mx, s.observation.MX = out, out
+}
+
+// lookPublic asks the policy URL for the current instance, as a strict sender would.
+func (r *domainReconciler) lookPublic(ctx context.Context, s *scope) {
+	current := s.publication.Spec.Current
+	if current == nil {
+		return
+	}
+	want := &sender.Instance{ID: current.ID, Body: current.Body}
+	look, reason := r.lookFrom(ctx, s, want)
+	out := &publication.Public{
+		For: current.ID, Outcome: publication.Outcome(look.Outcome), Reason: reason, Message: look.Message,
+	}
+	if look.Seen != nil {
+		out.Seen = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
+	}
+	var before publication.Tried
+	if p := s.memory.public; p != nil && p.For == current.ID {
+		before = p.Tried
+	}
+	out.Tried = tried(before, r.Clock.Now(), look.Outcome == sender.Pass)
+	if look.Outcome == sender.Pass {
+		s.memory.notAfter = look.NotAfter
+	}
+	s.memory.public, s.observation.Public = out, out
+}
+
+// lookFrom looks from where the configuration says. A host that answers at its Ingress but not at its
+// public address is reachable for the world more often than not: hairpin NAT and split DNS hide it
+// from the cluster itself. After a while that is said, and how to decide it.
+func (r *domainReconciler) lookFrom(ctx context.Context, s *scope, want *sender.Instance) (look sender.Look, reason string) {
+	address, known := s.clusterAddress()
+	if r.Config.Looks.Reachability == config.ReachabilityCluster && known {
+		look = r.World.LookPolicyAt(ctx, s.domain, address, want)
+		return look, string(look.Reason)
+	}
+	look = r.World.LookPolicy(ctx, s.domain, want)
+	p := s.memory.public
+	patient := p == nil || p.For != want.ID || p.Tries == 0 || r.Clock.Now().Sub(p.Since) < r.Timings.BlockedPatience
+	if look.Outcome != sender.NoAnswer || !known || patient {
+		return look, string(look.Reason)
+	}
+	if r.World.LookPolicyAt(ctx, s.domain, address, want).Outcome != sender.Pass {
+		return look, string(look.Reason)
+	}
+	look.Message = fmt.Sprintf("%s; yet it answers at the Ingress address %s from inside the cluster: hairpin NAT, split DNS or the PROXY protocol may be in the way. If it answers from the Internet, set looks.reachability: Cluster in the operator's configuration", look.Message, address)
+	return look, v1alpha1.ReasonNotReachableFromCluster
+}
+
+// confirm makes sure, right before an id goes to DNS, that the live publication still has it as its
+// current instance and that every live pod answers exactly its bytes (I1, I4).
+func (r *domainReconciler) confirm(ctx context.Context, s *scope) error {
+	s.observation.ConfirmTried = true
+	if err := r.trustTime(ctx, s); err != nil {
+		return err
+	}
+	current := s.publication.Spec.Current
+	servers, err := r.instances.ask.confirm(ctx, r.live, s.publication.Namespace, s.domain, current)
+	if err != nil {
+		return err
+	}
+	s.observation.Servers = servers
+	if servers.All() {
+		s.observation.Confirmed = current.ID
+	}
+	return nil
+}
+
+// trustTime reads the publication live. A cache that is behind ends the pass; the answer's Date bounds
+// the local clock from above, so that a clock that runs ahead drops nothing too early.
+func (r *domainReconciler) trustTime(ctx context.Context, s *scope) error {
+	var fresh v1alpha1.MTASTSPublication
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(s.publication), &fresh); err != nil {
+		return fmt.Errorf("reading publication %s: %w", s.domain, err)
+	}
+	if fresh.ResourceVersion != s.publication.ResourceVersion {
+		return errStaleCache
+	}
+	s.observation.Trusted = r.clockedBy.bound(r.Clock.Now())
+	return nil
+}
+
+// atRest says whether the domain waits for nothing but time or its owner.
+func (r *domainReconciler) atRest(s *scope) bool {
+	switch s.decision.State {
+	case v1alpha1.StateInForce, v1alpha1.StateHeld, v1alpha1.StateRetiring, v1alpha1.StateOrphaned:
+		return s.publication != nil && s.publication.Spec.Current != nil
+	default:
+		return false
+	}
+}
+
+// restLook is how long it is until the domain at rest is to be looked at again.
+func (r *domainReconciler) restLook(s *scope) time.Duration {
+	now := r.Clock.Now()
+	return s.memory.restDue(s.publication.Spec.InForceID, now, r.Timings).Sub(now)
+}
+
+// lookAtRest makes the periodic looks at what is in force.
+func (r *domainReconciler) lookAtRest(ctx context.Context, s *scope) error {
+	r.lookDNS(ctx, s)
+	r.lookPublic(ctx, s)
+	r.lookMX(ctx, s)
+	s.memory.rested(r.Clock.Now(), r.Timings)
+	return context.Cause(ctx)
+}

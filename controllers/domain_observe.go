@@ -1,0 +1,252 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	cmmetav1 "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// scope is one pass: what was seen, what was remembered, what was decided.
+type scope struct {
+	domain string
+	claims
+	settings resources.Settings
+	memory   *memory
+
+	// The domain's children as cached; nil means absent, or its kind is not installed.
+	ingress      *networkingv1.Ingress
+	certificate  *cmv1.Certificate
+	hostEndpoint *externaldnsv1alpha1.DNSEndpoint
+	txtEndpoint  *externaldnsv1alpha1.DNSEndpoint
+	rptEndpoint  *externaldnsv1alpha1.DNSEndpoint
+
+	// taken names a child whose name somebody else's object bears; "" if there is none.
+	taken string
+
+	observation publication.Observation
+	decision    publication.Decision
+}
+
+// observe collects, from caches and memory, everything that this pass decides by.
+func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, error) {
+	c, err := r.claimsOf(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	s := &scope{domain: domain, claims: c, memory: r.memories.of(domain)}
+	s.settings = resources.Effective(s.delivery(), r.Config)
+	if err := r.observeClaim(ctx, s); err != nil {
+		return nil, err
+	}
+	if s.publication == nil {
+		return s, nil
+	}
+	if err := r.observeChildren(ctx, s); err != nil {
+		return nil, err
+	}
+	s.observation.UID = string(s.publication.UID)
+	if current := s.publication.Spec.Current; current != nil {
+		s.observation.Servers = r.instances.view(s.publication.Namespace, domain, current.ID)
+	}
+	s.observation.Prepared, s.observation.PreparedIn = r.prepared(s)
+	return s, r.observeGreater(ctx, s)
+}
+
+// delivery is the winner's wish, or what the publication remembers of it.
+func (s *scope) delivery() v1alpha1.Delivery {
+	switch {
+	case s.winner != nil && s.frozen == nil:
+		spec := s.winner.Spec
+		return v1alpha1.Delivery{TLSReporting: spec.TLSReporting, DNS: spec.DNS, Exposure: spec.Exposure, Certificate: spec.Certificate}
+	case s.publication != nil:
+		return s.publication.Spec.Delivery
+	}
+	return v1alpha1.Delivery{}
+}
+
+// observeClaim turns the winner into what Decide follows. A winner that may not be followed as it is
+// now keeps the publication as it is.
+func (r *domainReconciler) observeClaim(ctx context.Context, s *scope) error {
+	o := &s.observation
+	o.World, o.DNS, o.MX, o.Public = s.memory.world, s.memory.dns, s.memory.mx, s.memory.public
+	o.TTLSeconds = s.settings.TTLSeconds
+	if s.winner == nil {
+		return r.observeAbsence(ctx, s)
+	}
+	o.Claim = &publication.Claim{
+		Name: s.winner.Name, UID: string(s.winner.UID), Wanted: wantedPolicy(s.winner),
+		Preflight: s.winner.Spec.Preflight, DeletionPolicy: s.winner.Spec.DeletionPolicy, Delivery: s.delivery(),
+	}
+	if s.frozen != nil {
+		if s.publication == nil || s.publication.Spec.Current == nil {
+			o.Claim = nil
+			return nil
+		}
+		o.Claim.Wanted = publication.PolicyOf(*s.publication.Spec.Current)
+	}
+	return nil
+}
+
+// observeAbsence makes sure that a missing policy is missing, and not only from the cache.
+func (r *domainReconciler) observeAbsence(ctx context.Context, s *scope) error {
+	if s.publication == nil {
+		return nil
+	}
+	gone, err := r.reallyUnclaimed(ctx, s.publication.Namespace, s.domain)
+	if err != nil {
+		return err
+	}
+	if !gone {
+		return errStaleCache
+	}
+	return nil
+}
+
+func (r *domainReconciler) observeChildren(ctx context.Context, s *scope) error {
+	namespace := s.publication.Namespace
+	var err error
+	if s.ingress, err = get(ctx, r.client, namespace, resources.IngressName(s.domain), &networkingv1.Ingress{}); err != nil {
+		return err
+	}
+	if r.kinds.installed(certificates) {
+		if s.certificate, err = get(ctx, r.client, namespace, resources.CertificateName(s.domain), &cmv1.Certificate{}); err != nil {
+			return err
+		}
+	}
+	if !r.kinds.installed(dnsEndpoints) {
+		return nil
+	}
+	for name, into := range map[string]**externaldnsv1alpha1.DNSEndpoint{
+		resources.HostEndpointName(s.domain):   &s.hostEndpoint,
+		resources.TXTEndpointName(s.domain):    &s.txtEndpoint,
+		resources.TLSRPTEndpointName(s.domain): &s.rptEndpoint,
+	} {
+		if *into, err = get(ctx, r.client, namespace, name, &externaldnsv1alpha1.DNSEndpoint{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// observeGreater looks for ids of ours, in live objects, that the publication never minted: somebody
+// restored it, or this operator is the one that is out of date. A live read tells which.
+func (r *domainReconciler) observeGreater(ctx context.Context, s *scope) error {
+	spec := &s.publication.Spec
+	o := &s.observation
+	o.TXTObject = spec.AnnouncedID
+	if s.settings.Provider == v1alpha1.DNSExternalDNS {
+		o.TXTObject = ""
+		if s.txtEndpoint != nil {
+			o.TXTObject = "?" // somebody made something else of it
+			if id, ok := resources.TXTEndpointID(s.txtEndpoint); ok {
+				o.TXTObject = id
+			}
+		}
+	}
+	greatest := r.instances.greater(s.publication.Namespace, s.domain)
+	if id, ok := mtasts.ParseID(o.TXTObject); ok && (greatest == nil || id.Compare(greatest.ID) > 0) {
+		greatest = &publication.Greater{ID: id}
+	}
+	if greatest == nil || greatest.ID.Compare(mtasts.ID(spec.LastID)) <= 0 {
+		return nil
+	}
+	var fresh v1alpha1.MTASTSPublication
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(s.publication), &fresh); err != nil {
+		return fmt.Errorf("reading publication %s: %w", s.domain, err)
+	}
+	if greatest.ID.Compare(mtasts.ID(fresh.Spec.LastID)) <= 0 {
+		return errStaleCache
+	}
+	o.Greater = greatest
+	return nil
+}
+
+// prepared says what the first public look still has to wait for; "" if nothing. Looking too early
+// would plant "no such name" in resolvers, and a certificate's first hour is not a broken host's.
+func (r *domainReconciler) prepared(s *scope) (string, time.Duration) {
+	if s.settings.Exposure == v1alpha1.ExposureIngress && len(s.targets()) == 0 {
+		return "the policy host has no address yet: the Ingress controller has not written one into the Ingress' status, and dns.targets is not set", 0
+	}
+	if s.settings.CertificateSource == v1alpha1.CertificateIssuer && certificateCondition(s.certificate).Status != cmmetav1.ConditionTrue {
+		return "waiting for the policy host's certificate", 0
+	}
+	if s.settings.Provider != v1alpha1.DNSExternalDNS {
+		return "", 0
+	}
+	if s.hostEndpoint == nil || s.hostEndpoint.Status.ObservedGeneration != s.hostEndpoint.Generation {
+		return "waiting for external-dns to read the policy host's DNSEndpoint: it needs --source=crd", 0
+	}
+	since := s.memory.hostRead(s.hostEndpoint, r.Clock.Now())
+	if wait := since.Add(r.Timings.HostDelay).Sub(r.Clock.Now()); wait > 0 {
+		return "waiting for DNS to answer the policy host's address", wait
+	}
+	return "", 0
+}
+
+// targets is where the policy host points: what the policy or the configuration says, else the
+// addresses of the Ingress.
+func (s *scope) targets() []string {
+	if len(s.settings.Targets) > 0 || s.ingress == nil {
+		return s.settings.Targets
+	}
+	var out []string
+	for _, lb := range s.ingress.Status.LoadBalancer.Ingress {
+		switch {
+		case lb.IP != "":
+			out = append(out, lb.IP)
+		case lb.Hostname != "":
+			out = append(out, lb.Hostname)
+		}
+	}
+	return out
+}
+
+// clusterAddress is the address that reachability Cluster dials: the Ingress' own, which is inside
+// what the operator may trust.
+func (s *scope) clusterAddress() (netip.Addr, bool) {
+	if s.ingress == nil {
+		return netip.Addr{}, false
+	}
+	for _, lb := range s.ingress.Status.LoadBalancer.Ingress {
+		if addr, err := netip.ParseAddr(lb.IP); err == nil {
+			return addr, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// certificateCondition is the Ready condition of a Certificate; zero if there is none.
+func certificateCondition(c *cmv1.Certificate) cmv1.CertificateCondition {
+	if c != nil {
+		for _, cond := range c.Status.Conditions {
+			if cond.Type == cmv1.CertificateConditionReady {
+				return cond
+			}
+		}
+	}
+	return cmv1.CertificateCondition{}
+}
+
+// notAfter is when the policy host's certificate ends, as the last look or cert-manager told.
+func (s *scope) notAfter() *metav1.Time {
+	if s.certificate != nil {
+		return s.certificate.Status.NotAfter
+	}
+	if !s.memory.notAfter.IsZero() {
+		return new(metav1.NewTime(s.memory.notAfter))
+	}
+	return nil
+}

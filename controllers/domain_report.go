@@ -1,0 +1,114 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+)
+
+// report writes the status of every claim and of the publication, where it differs, and tells what
+// happened.
+func (r *domainReconciler) report(ctx context.Context, s *scope) error {
+	for policy, why := range s.refused {
+		if err := r.reportPolicy(ctx, policy, refusedStatus(policy, why, s.now(r))); err != nil {
+			return err
+		}
+	}
+	if s.winner != nil && (s.publication == nil || s.publication.DeletionTimestamp.IsZero()) {
+		if err := r.reportPolicy(ctx, s.winner, s.status(r.kinds, s.now(r), r.Timings)); err != nil {
+			return err
+		}
+	}
+	if s.publication != nil && s.publication.DeletionTimestamp.IsZero() && !s.decision.Remove && s.decision.Spec != nil {
+		if err := r.reportPublication(ctx, s); err != nil {
+			return err
+		}
+	}
+	r.tell(ctx, s)
+	return nil
+}
+
+func (s *scope) now(r *domainReconciler) metav1.Time { return metav1.NewTime(r.Clock.Now()) }
+
+func (r *domainReconciler) reportPolicy(ctx context.Context, policy *v1alpha1.MTASTSPolicy, status v1alpha1.MTASTSPolicyStatus) error {
+	if apiequality.Semantic.DeepEqual(policy.Status, status) {
+		return nil
+	}
+	updated := policy.DeepCopy()
+	updated.Status = status
+	patch := client.MergeFromWithOptions(policy, client.MergeFromWithOptimisticLock{})
+	if err := r.client.Status().Patch(ctx, updated, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reporting policy %s/%s: %w", policy.Namespace, policy.Name, err)
+	}
+	return nil
+}
+
+// reportPublication mirrors the state; conditions only while the publication has no policy to show them.
+func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) error {
+	d := s.decision
+	status := *s.publication.Status.DeepCopy()
+	status.State = d.State
+	status.ObservedGeneration = s.publication.Generation
+	status.Until = nil
+	if !d.Until.IsZero() {
+		status.Until = new(metav1.NewTime(d.Until))
+	}
+	status.Conditions = publicationConditions(s, s.now(r))
+	if apiequality.Semantic.DeepEqual(s.publication.Status, status) {
+		return nil
+	}
+	updated := s.publication.DeepCopy()
+	updated.Status = status
+	// Display only: without the lock it does not collide with the record written a moment ago.
+	if err := r.client.Status().Patch(ctx, updated, client.MergeFrom(s.publication)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reporting publication %s: %w", s.domain, err)
+	}
+	s.publication = updated
+	return nil
+}
+
+func publicationConditions(s *scope, now metav1.Time) []metav1.Condition {
+	if s.winner != nil {
+		return nil
+	}
+	conditions := s.publication.DeepCopy().Status.Conditions
+	ready := metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRetiring,
+		Message: s.decision.Message, ObservedGeneration: s.publication.Generation, LastTransitionTime: now,
+	}
+	apimeta.SetStatusCondition(&conditions, ready)
+	if !s.decision.Stalled {
+		apimeta.RemoveStatusCondition(&conditions, v1alpha1.ConditionStalled)
+		return conditions
+	}
+	ready.Type = v1alpha1.ConditionStalled
+	apimeta.SetStatusCondition(&conditions, ready)
+	return conditions
+}
+
+// tell records events for what happened in this pass, on the policy while there is one.
+func (r *domainReconciler) tell(ctx context.Context, s *scope) {
+	if s.publication == nil {
+		return
+	}
+	for _, e := range s.decision.Events {
+		kind := corev1.EventTypeNormal
+		if e.Warning {
+			kind = corev1.EventTypeWarning
+		}
+		if s.winner != nil {
+			r.recorder.Eventf(s.winner, s.publication, kind, e.Reason, "Publish", "%s", e.Message)
+		} else {
+			r.recorder.Eventf(s.publication, nil, kind, e.Reason, "Retire", "%s", e.Message)
+		}
+		log.FromContext(ctx).Info(e.Message, "reason", e.Reason, "domain", s.domain, "namespace", s.publication.Namespace)
+	}
+}

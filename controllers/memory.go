@@ -1,0 +1,154 @@
+package controllers
+
+import (
+	"hash/fnv"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
+)
+
+// memory is what was seen of the world for one domain since the operator started. Nothing in it is
+// needed to be right: without it things are looked at again. Only the domain's worker touches it.
+type memory struct {
+	domain string
+	world  *publication.World
+	dns    *publication.DNS
+	mx     *publication.MX
+	public *publication.Public
+	rpt    *sender.TXT
+
+	// mxSeen is until when senders may still use an MX host.
+	mxSeen map[string]time.Time
+	// notAfter is when the certificate that the policy host presented ends.
+	notAfter time.Time
+	// hostGeneration was read by external-dns at hostReadAt.
+	hostGeneration int64
+	hostReadAt     time.Time
+	// lookAt is when the domain at rest is looked at next, lookFor the id that was in force then.
+	lookAt  time.Time
+	lookFor string
+}
+
+// memories are the memories of all domains.
+type memories struct {
+	mu       sync.Mutex
+	byDomain map[string]*memory
+}
+
+func newMemories() *memories { return &memories{byDomain: map[string]*memory{}} }
+
+func (m *memories) of(domain string) *memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.byDomain[domain] == nil {
+		m.byDomain[domain] = &memory{domain: domain, mxSeen: map[string]time.Time{}}
+	}
+	return m.byDomain[domain]
+}
+
+func (m *memories) forget(domain string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.byDomain, domain)
+}
+
+// hostRead is since when external-dns knows the host's record. What it read before the operator
+// started counts from the object's creation.
+func (m *memory) hostRead(e *externaldnsv1alpha1.DNSEndpoint, now time.Time) time.Time {
+	if m.hostGeneration != e.Generation {
+		first := m.hostGeneration == 0
+		m.hostGeneration, m.hostReadAt = e.Generation, now
+		if first && e.Generation == 1 {
+			m.hostReadAt = e.CreationTimestamp.Time
+		}
+	}
+	return m.hostReadAt
+}
+
+func (m *memory) sawMX(host string, until time.Time) {
+	if until.After(m.mxSeen[host]) {
+		m.mxSeen[host] = until
+	}
+}
+
+// liveMX are the hosts of the answer and those whose earlier answer resolvers may still give.
+func (m *memory) liveMX(answer []sender.MXHost, now time.Time) []string {
+	var out []string
+	for _, host := range answer {
+		out = append(out, host.Name)
+	}
+	for host, until := range m.mxSeen {
+		if until.After(now) {
+			out = append(out, host)
+		} else {
+			delete(m.mxSeen, host)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// restDue is when the domain is to be looked at next. What has just come into force is looked at
+// soon; what was in force when the operator started, some time within the interval, so that a restart
+// does not make thousands of looks at once.
+func (m *memory) restDue(inForce string, now time.Time, t publication.Timings) time.Time {
+	if m.lookAt.IsZero() || m.lookFor != inForce {
+		wait := t.PollMost
+		if m.dns == nil {
+			wait = time.Duration(m.spread() * float64(t.LookInterval))
+		}
+		m.lookAt, m.lookFor = now.Add(wait), inForce
+	}
+	return m.lookAt
+}
+
+// rested sets the next look: sooner while something is wrong, so that proof takes minutes.
+func (m *memory) rested(now time.Time, t publication.Timings) {
+	if (m.dns != nil && m.dns.Tries > 0) || (m.public != nil && m.public.Tries > 0) {
+		m.lookAt = now.Add(t.ProofPeriod / time.Duration(t.ProofLooks))
+		return
+	}
+	m.lookAt = now.Add(time.Duration((0.8 + 0.4*m.spread()) * float64(t.LookInterval)))
+}
+
+// spread is a number in [0,1) that differs between domains and does not change.
+func (m *memory) spread() float64 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(m.domain))
+	return float64(h.Sum32()) / (1 << 32)
+}
+
+// apiDate remembers the Date of the API server's last answer.
+type apiDate struct{ last atomic.Pointer[time.Time] }
+
+// Wrap is a transport wrapper for rest.Config.
+func (d *apiDate) Wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		resp, err := next.RoundTrip(req)
+		if err == nil {
+			if date, perr := http.ParseTime(resp.Header.Get("Date")); perr == nil {
+				d.last.Store(&date)
+			}
+		}
+		return resp, err
+	})
+}
+
+// bound is the earlier of the local clock and the last Date: what may be done for good by both.
+func (d *apiDate) bound(now time.Time) time.Time {
+	if date := d.last.Load(); date != nil && date.Before(now) {
+		return *date
+	}
+	return now
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

@@ -1,0 +1,105 @@
+package controllers
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
+)
+
+// FieldOwner is the field manager of everything the operator applies.
+const FieldOwner = "mta-sts-operator"
+
+// Timings are all the waiting times of the operator; see DefaultTimings for each one's reason.
+type Timings = publication.Timings
+
+// DefaultTimings are the times used in production. Tests and the demo shorten them; users may not.
+func DefaultTimings() Timings { return publication.DefaultTimings() }
+
+// World is the Internet as a sender sees it. *sender.Sender is the real one.
+type World interface {
+	LookupTXT(ctx context.Context, name string) sender.TXT
+	LookupMX(ctx context.Context, domain string) sender.MX
+	LookPolicy(ctx context.Context, domain string, want *sender.Instance) sender.Look
+	LookPolicyAt(ctx context.Context, domain string, address netip.Addr, want *sender.Instance) sender.Look
+}
+
+// Options are what the controllers need beside the manager.
+type Options struct {
+	// Config is the operator's configuration.
+	Config config.Operator
+	// Timings; the zero value means DefaultTimings.
+	Timings Timings
+	// World to look at.
+	World World
+	// Clock; nil means the real one.
+	Clock clock.Clock
+	// OperatorNamespace may ask the pods' metrics port; empty admits everybody.
+	OperatorNamespace string
+	// Workers is how many domains are worked on at once; 0 means 32. Most of them wait for the network.
+	Workers int
+}
+
+func (o Options) withDefaults() Options {
+	if o.Timings == (Timings{}) {
+		o.Timings = DefaultTimings()
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if o.Workers == 0 {
+		o.Workers = 32
+	}
+	return o
+}
+
+// NewScheme knows every kind the controllers read or write.
+func NewScheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(v1alpha1.AddToScheme(scheme))
+	utilruntime.Must(cmv1.AddToScheme(scheme))
+	utilruntime.Must(externaldnsv1alpha1.AddToScheme(scheme))
+	metav1.AddToGroupVersion(scheme, externaldnsv1alpha1.GroupVersion)
+	return scheme
+}
+
+// ManagerOptions configures the manager's scheme, client and cache: beside the two kinds of its own
+// the operator holds only objects that bear its label, without their managed fields, and never starts
+// a watch by accident.
+func ManagerOptions() ctrl.Options {
+	ours := labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})
+	return ctrl.Options{
+		Scheme: NewScheme(),
+		Client: client.Options{FieldOwner: FieldOwner, FieldValidation: metav1.FieldValidationStrict},
+		Cache: cache.Options{
+			DefaultLabelSelector:        ours,
+			DefaultTransform:            cache.TransformStripManagedFields(),
+			ReaderFailOnMissingInformer: true,
+			ByObject: map[client.Object]cache.ByObject{
+				&v1alpha1.MTASTSPolicy{}:      {Label: labels.Everything()},
+				&v1alpha1.MTASTSPublication{}: {Label: labels.Everything()},
+			},
+		},
+	}
+}
+
+// reconcileTimeout bounds one pass; every look has a shorter limit of its own.
+const reconcileTimeout = time.Minute

@@ -1,0 +1,108 @@
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+)
+
+// nudgeAnnotation on a pod makes its kubelet refresh the mounted shards at once instead of within a
+// minute.
+const nudgeAnnotation = "mtasts.dev/shards-written"
+
+// askPods asks every pod of the namespace's server what it serves, tells the domains for which the
+// answer changed, and says when to ask next: soon while any domain waits for a pod.
+func (r *serverReconciler) askPods(ctx context.Context, namespace string, state *serverState, publications []v1alpha1.MTASTSPublication) (time.Duration, error) {
+	pods, err := listServers(ctx, r.client, namespace)
+	if err != nil {
+		return 0, err
+	}
+	r.forgetGone(state, pods)
+	reports := r.instances.ask.all(ctx, pods)
+	if err := context.Cause(ctx); err != nil {
+		return 0, err
+	}
+	views := make(map[string]view, len(publications))
+	pending := false
+	behind := map[string]bool{}
+	for i := range publications {
+		spec := &publications[i].Spec
+		if spec.Current == nil {
+			continue
+		}
+		servers := servedBy(reports, spec.Domain, spec.Current.ID, spec.AnnouncedID == spec.Current.ID)
+		views[spec.Domain] = view{id: spec.Current.ID, servers: servers}
+		pending = pending || !servers.All()
+		noteLagging(behind, servers)
+	}
+	r.instances.update(namespace, views)
+	if err := r.nudge(ctx, state, pods, behind); err != nil {
+		return 0, err
+	}
+	if pending {
+		return r.Timings.AskPending, nil
+	}
+	return r.Timings.AskRest, nil
+}
+
+// noteLagging collects the pods that answer, but with an older instance: a kubelet can help those.
+func noteLagging(behind map[string]bool, servers publication.Servers) {
+	for _, b := range servers.Behind {
+		if b.Problem == v1alpha1.ReasonReplicaLagging {
+			behind[b.Pod] = true
+		}
+	}
+}
+
+func (r *serverReconciler) forgetGone(state *serverState, pods []corev1.Pod) {
+	now := map[types.UID]bool{}
+	for i := range pods {
+		now[pods[i].UID] = true
+	}
+	for uid := range state.pods {
+		if !now[uid] {
+			r.instances.ask.forget(uid)
+		}
+	}
+	state.pods = now
+}
+
+// nudge touches the annotation of lagging pods, twice at most per shard write: first when kubelets
+// can have seen the write, and once more for those that had not.
+func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods []corev1.Pod, behind map[string]bool) error {
+	if state.writtenAt.IsZero() || state.nudges >= 2 || len(behind) == 0 {
+		return nil
+	}
+	wait := r.Timings.NudgeAfter
+	if state.nudges == 1 {
+		wait += r.Timings.NudgeAgain
+	}
+	if r.Clock.Now().Before(state.writtenAt.Add(wait)) {
+		return nil
+	}
+	state.nudges++
+	value := strconv.FormatInt(state.writtenAt.Unix(), 10) + "-" + strconv.Itoa(state.nudges)
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{nudgeAnnotation: value}}})
+	if err != nil {
+		return fmt.Errorf("encoding the nudge: %w", err)
+	}
+	for i := range pods {
+		if !behind[pods[i].Name] {
+			continue
+		}
+		err := r.client.Patch(ctx, &pods[i], client.RawPatch(types.MergePatchType, patch))
+		if client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("nudging pod %s/%s: %w", pods[i].Namespace, pods[i].Name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
+)
+
+// namespaceKey is the namespace a pass of the server controller is about.
+type namespaceKey struct{ Namespace string }
+
+// String is for logs.
+func (k namespaceKey) String() string { return k.Namespace }
+
+// serverReconciler keeps one policy server per namespace with publications, its shards in step with
+// them, and asks its pods what they serve.
+//
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
+type serverReconciler struct {
+	Options
+
+	client    client.Client
+	live      client.Reader
+	children  children
+	instances *instances
+
+	mu         sync.Mutex
+	namespaces map[string]*serverState
+}
+
+// serverState is what the controller remembers of one namespace between passes. Only its worker
+// touches it.
+type serverState struct {
+	// shards are the newest known versions of the namespace's shards; nil before the first live list.
+	shards map[int]*corev1.ConfigMap
+	// homes is the shard of every host, for the time when a shard is deleted by hand.
+	homes map[string]int
+	// dirtySince is when shards were first found to differ; zero if they do not.
+	dirtySince time.Time
+	// writtenAt is when a shard was written last; nudges counts the pods' annotations since.
+	writtenAt time.Time
+	nudges    int
+	// pods are the pods asked last.
+	pods map[types.UID]bool
+}
+
+func (r *serverReconciler) state(namespace string) *serverState {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.namespaces[namespace] == nil {
+		r.namespaces[namespace] = &serverState{pods: map[types.UID]bool{}}
+	}
+	return r.namespaces[namespace]
+}
+
+// Reconcile makes one pass over a namespace.
+func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (reconcile.Result, error) {
+	var publications v1alpha1.MTASTSPublicationList
+	if err := r.client.List(ctx, &publications, client.InNamespace(key.Namespace)); err != nil {
+		return reconcile.Result{}, fmt.Errorf("listing publications in %s: %w", key.Namespace, err)
+	}
+	state := r.state(key.Namespace)
+	var after time.Duration
+	var err error
+	if len(publications.Items) == 0 {
+		err = r.dismantle(ctx, key.Namespace)
+	} else {
+		after, err = r.serve(ctx, key.Namespace, state, publications.Items)
+	}
+	if errors.Is(err, errStaleCache) || apierrors.IsConflict(err) {
+		return reconcile.Result{RequeueAfter: staleRetry}, nil
+	}
+	if err != nil {
+		return reconcile.Result{}, fmt.Errorf("serving namespace %s: %w", key.Namespace, err)
+	}
+	return reconcile.Result{RequeueAfter: after}, nil
+}
+
+// serve keeps the server running with the right shards, and asks its pods.
+func (r *serverReconciler) serve(ctx context.Context, namespace string, state *serverState, publications []v1alpha1.MTASTSPublication) (time.Duration, error) {
+	server, err := r.anchor(ctx, namespace)
+	if err != nil || server.Anchor == "" {
+		return staleRetry, err
+	}
+	wait, err := r.renderShards(ctx, server, state, publications)
+	if err != nil {
+		return 0, err
+	}
+	server.Shards = len(state.shards)
+	if err := r.ensureServer(ctx, server); err != nil {
+		return 0, err
+	}
+	next, err := r.askPods(ctx, namespace, state, publications)
+	if err != nil {
+		return 0, err
+	}
+	if wait > 0 {
+		next = min(next, wait)
+	}
+	return next, nil
+}
+
+// anchor makes sure of the ServiceAccount that owns everything else of the server. Its UID is empty
+// until the cache shows it.
+func (r *serverReconciler) anchor(ctx context.Context, namespace string) (resources.Server, error) {
+	server := resources.Server{Namespace: namespace, OperatorNamespace: r.OperatorNamespace, Config: r.Config.Server}
+	account, err := get(ctx, r.client, namespace, resources.ServerName, &corev1.ServiceAccount{})
+	if err != nil {
+		return server, err
+	}
+	if account != nil && !account.DeletionTimestamp.IsZero() {
+		return server, nil
+	}
+	if err := r.children.apply(ctx, server.ServiceAccount(), present(account)); err != nil {
+		return server, err
+	}
+	if account != nil {
+		server.Anchor = account.UID
+	}
+	return server, nil
+}
+
+// ensureServer applies what makes up the server.
+func (r *serverReconciler) ensureServer(ctx context.Context, server resources.Server) error {
+	deployment, err := get(ctx, r.client, server.Namespace, resources.ServerName, &appsv1.Deployment{})
+	if err != nil {
+		return err
+	}
+	if err := r.children.apply(ctx, server.Deployment(), present(deployment)); err != nil {
+		return err
+	}
+	service, err := get(ctx, r.client, server.Namespace, resources.ServerName, &corev1.Service{})
+	if err != nil {
+		return err
+	}
+	if err := r.children.apply(ctx, server.Service(), present(service)); err != nil {
+		return err
+	}
+	budget, err := get(ctx, r.client, server.Namespace, resources.ServerName, &policyv1.PodDisruptionBudget{})
+	if err != nil {
+		return err
+	}
+	if err := r.children.apply(ctx, server.PodDisruptionBudget(), present(budget)); err != nil {
+		return err
+	}
+	network, err := get(ctx, r.client, server.Namespace, resources.ServerName, &networkingv1.NetworkPolicy{})
+	if err != nil {
+		return err
+	}
+	return r.children.apply(ctx, server.NetworkPolicy(), present(network))
+}
+
+// dismantle removes the server of a namespace without publications, once the API server has said so:
+// the anchor goes, and the garbage collector takes the rest.
+func (r *serverReconciler) dismantle(ctx context.Context, namespace string) error {
+	account, err := get(ctx, r.client, namespace, resources.ServerName, &corev1.ServiceAccount{})
+	if err != nil || account == nil {
+		return err
+	}
+	var live v1alpha1.MTASTSPublicationList
+	if err := r.live.List(ctx, &live, client.InNamespace(namespace), client.Limit(1)); err != nil {
+		return fmt.Errorf("listing publications in %s: %w", namespace, err)
+	}
+	if len(live.Items) > 0 {
+		return errStaleCache
+	}
+	if err := r.children.remove(ctx, account); err != nil {
+		return err
+	}
+	r.instances.update(namespace, nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.namespaces, namespace)
+	return nil
+}
+
+// present is the object as an interface that is nil if the pointer is.
+func present[T any, P interface {
+	*T
+	client.Object
+}](o P) client.Object {
+	if o == nil {
+		return nil
+	}
+	return o
+}

@@ -1,0 +1,139 @@
+package controllers
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// instances is what the server pods of every namespace reported last, seen from each domain: written
+// by the server controller, read by the domain controller.
+type instances struct {
+	ask  *asker
+	wake chan event.TypedGenericEvent[domainKey]
+
+	mu    sync.Mutex
+	views map[viewKey]view
+	ahead map[viewKey]publication.Greater
+}
+
+type viewKey struct{ namespace, domain string }
+
+// view is what the pods of a namespace say about one domain's instance.
+type view struct {
+	id      string
+	servers publication.Servers
+}
+
+func newInstances(ask *asker) *instances {
+	return &instances{
+		ask: ask, wake: make(chan event.TypedGenericEvent[domainKey], 1024),
+		views: map[viewKey]view{}, ahead: map[viewKey]publication.Greater{},
+	}
+}
+
+// view is what is known about the instance with this id; unknown if the pods were asked about another.
+func (i *instances) view(namespace, domain, id string) publication.Servers {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if v := i.views[viewKey{namespace, domain}]; v.id == id {
+		return v.servers
+	}
+	return publication.Servers{}
+}
+
+// greater is an instance of ours, found in a shard, that the domain's publication does not know.
+func (i *instances) greater(namespace, domain string) *publication.Greater {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if g, ok := i.ahead[viewKey{namespace, domain}]; ok {
+		return &g
+	}
+	return nil
+}
+
+// foundAhead notes such an instance and wakes the domain.
+func (i *instances) foundAhead(namespace, domain string, g publication.Greater) {
+	i.mu.Lock()
+	known := i.ahead[viewKey{namespace, domain}].ID == g.ID
+	i.ahead[viewKey{namespace, domain}] = g
+	i.mu.Unlock()
+	if !known {
+		i.wakeUp(domain)
+	}
+}
+
+// update replaces the views of a namespace, and wakes the domains for which something changed.
+func (i *instances) update(namespace string, views map[string]view) {
+	var changed []string
+	i.mu.Lock()
+	for domain, v := range views {
+		key := viewKey{namespace, domain}
+		if old, ok := i.views[key]; !ok || !reflect.DeepEqual(old, v) {
+			i.views[key] = v
+			changed = append(changed, domain)
+		}
+	}
+	maps.DeleteFunc(i.views, func(k viewKey, _ view) bool {
+		_, wanted := views[k.domain]
+		return k.namespace == namespace && !wanted
+	})
+	i.mu.Unlock()
+	for _, domain := range changed {
+		i.wakeUp(domain)
+	}
+}
+
+func (i *instances) wakeUp(domain string) {
+	i.wake <- event.TypedGenericEvent[domainKey]{Object: domainKey{domain}}
+}
+
+// servedBy says, from one round of questions, whether every pod serves the instance with this id.
+func servedBy(reports []report, domain, id string, announced bool) publication.Servers {
+	host := mtasts.PolicyHost(domain)
+	out := publication.Servers{Known: true}
+	for _, rep := range reports {
+		if rep.ready {
+			out.Ready++
+		}
+		have := rep.hosts[host]
+		behind := publication.Behind{Pod: rep.pod, Node: rep.node, ID: string(have), Since: rep.failingSince}
+		switch {
+		case rep.failed && rep.ready:
+			behind.Problem = v1alpha1.ReasonProbeBlocked
+		case rep.failed:
+			behind.Problem = v1alpha1.ReasonReplicaUnreachable
+		case have.Compare(mtasts.ID(id)) < 0:
+			behind.Problem = v1alpha1.ReasonReplicaLagging
+			if announced && rep.ready && have != "" {
+				out.Older = append(out.Older, string(have))
+			}
+		default:
+			continue
+		}
+		out.Behind = append(out.Behind, behind)
+	}
+	slices.SortFunc(out.Behind, func(a, b publication.Behind) int { return strings.Compare(a.Pod, b.Pod) })
+	slices.Sort(out.Older)
+	out.Older = slices.Compact(out.Older)
+	return out
+}
+
+// report is one pod's answer.
+type report struct {
+	pod, node string
+	ready     bool
+	// failed is set if the pod did not answer; failingSince is since when.
+	failed       bool
+	failingSince time.Time
+	hosts        map[string]mtasts.ID
+}

@@ -1,0 +1,270 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
+)
+
+// maxShardBytes bounds a shard: every edit rewrites one, and every node that mounts it reads it.
+const maxShardBytes = 256 << 10
+
+// renderShards brings the shards in step with the publications. It returns how long to wait if writes
+// are being gathered, and leaves the newest known shards in state.
+func (r *serverReconciler) renderShards(ctx context.Context, server resources.Server, state *serverState, publications []v1alpha1.MTASTSPublication) (time.Duration, error) {
+	if err := r.refreshShards(ctx, server.Namespace, state); err != nil {
+		return 0, err
+	}
+	wanted, changed, err := r.plan(ctx, state, publications)
+	if err != nil {
+		return 0, err
+	}
+	if err := r.dropKeys(ctx, server.Namespace, wanted, changed, publications); err != nil {
+		return 0, err
+	}
+	for n := range wanted {
+		// A shard that lost its owner or its marker is written again, as is one deleted by hand.
+		if have := state.shards[n]; have == nil || !slices.Equal(have.OwnerReferences, server.Shard(n, nil).OwnerReferences) ||
+			have.Data[policyserver.MarkerKey(n)] != policyserver.MarkerValue {
+			changed[n] = true
+		}
+	}
+	if len(changed) == 0 {
+		state.dirtySince = time.Time{}
+		return 0, nil
+	}
+	now := r.Clock.Now()
+	if state.dirtySince.IsZero() {
+		state.dirtySince = now
+	}
+	if wait := state.dirtySince.Add(r.Timings.Coalesce).Sub(now); wait > 0 {
+		return wait, nil
+	}
+	for _, n := range slices.Sorted(maps.Keys(changed)) {
+		if err := r.writeShard(ctx, state, server.Shard(n, wanted[n]), n); err != nil {
+			return 0, err
+		}
+	}
+	state.dirtySince, state.writtenAt, state.nudges = time.Time{}, r.Clock.Now(), 0
+	return 0, nil
+}
+
+// refreshShards takes the newest known version of every shard: of what the cache shows and what was
+// written last. Before the first write in a namespace the API server is asked: a shard that the cache
+// of a fresh leader lacks would otherwise get a twin.
+func (r *serverReconciler) refreshShards(ctx context.Context, namespace string, state *serverState) error {
+	reader := client.Reader(r.client)
+	if state.shards == nil {
+		reader = r.live
+	}
+	var list corev1.ConfigMapList
+	if err := reader.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(resources.ServerLabels())); err != nil {
+		return fmt.Errorf("listing shards in %s: %w", namespace, err)
+	}
+	fresh := map[int]*corev1.ConfigMap{}
+	for i := range list.Items {
+		shard := &list.Items[i]
+		n, ok := resources.ShardIndex(shard.Name)
+		if !ok || !shard.DeletionTimestamp.IsZero() {
+			continue
+		}
+		if old := state.shards[n]; old != nil && newer(old, shard) {
+			shard = old
+		}
+		fresh[n] = shard
+	}
+	// A shard that was written and is not in the cache yet is kept; one deleted by hand is remembered
+	// as empty, so that its hosts go back to where they were.
+	for n, old := range state.shards {
+		if fresh[n] == nil && old != nil {
+			fresh[n] = r.missing(ctx, old)
+		}
+	}
+	state.shards = fresh
+	return nil
+}
+
+// missing tells a shard that the cache does not show yet from one that is gone; nil means gone.
+func (r *serverReconciler) missing(ctx context.Context, old *corev1.ConfigMap) *corev1.ConfigMap {
+	var live corev1.ConfigMap
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(old), &live); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return old
+	}
+	return &live
+}
+
+// newer says whether a was written after b.
+func newer(a, b *corev1.ConfigMap) bool {
+	av, aerr := strconv.ParseUint(a.ResourceVersion, 10, 64)
+	bv, berr := strconv.ParseUint(b.ResourceVersion, 10, 64)
+	return aerr == nil && berr == nil && av > bv
+}
+
+// plan says what every shard should hold, and which of them differ. Hosts never move.
+func (r *serverReconciler) plan(ctx context.Context, state *serverState, publications []v1alpha1.MTASTSPublication) (map[int]map[string]string, map[int]bool, error) {
+	wanted, changed := map[int]map[string]string{}, map[int]bool{}
+	home, size := map[string]int{}, map[int]int{}
+	for n, shard := range state.shards {
+		wanted[n] = map[string]string{}
+		if shard == nil {
+			continue
+		}
+		for key, value := range shard.Data {
+			if strings.HasPrefix(key, policyserver.MarkerPrefix) {
+				continue
+			}
+			wanted[n][key] = value
+			size[n] += len(key) + len(value)
+			home[key] = n
+		}
+	}
+	for i := range publications {
+		pub := &publications[i]
+		if pub.Spec.Current == nil {
+			continue
+		}
+		host := mtasts.PolicyHost(pub.Spec.Domain)
+		value := policyserver.EncodeEntry(mtasts.ID(pub.Spec.Current.ID), pub.Spec.Current.Body)
+		n, placed := home[host]
+		if placed && wanted[n][host] == value {
+			continue
+		}
+		if placed {
+			allowed, err := r.mayReplace(ctx, pub, wanted[n][host])
+			if err != nil {
+				return nil, nil, err
+			}
+			if !allowed {
+				continue
+			}
+		} else if n, placed = state.homes[host]; !placed {
+			n = firstWithRoom(size, len(host)+len(value))
+		}
+		if wanted[n] == nil {
+			wanted[n] = map[string]string{}
+		}
+		size[n] += len(host) + len(value) - len(wanted[n][host])
+		wanted[n][host] = value
+		home[host] = n
+		changed[n] = true
+	}
+	state.homes = home
+	return wanted, changed, nil
+}
+
+// firstWithRoom is the first shard that the entry fits into.
+func firstWithRoom(size map[int]int, entry int) int {
+	for n := 0; ; n++ {
+		if size[n]+entry <= maxShardBytes {
+			return n
+		}
+	}
+}
+
+// mayReplace is the fence of a shard's value: a greater id of ours is never replaced by a smaller one.
+// If the live publication does not know it either, the domain controller is told to mint above it.
+func (r *serverReconciler) mayReplace(ctx context.Context, pub *v1alpha1.MTASTSPublication, value string) (bool, error) {
+	have, body, err := policyserver.DecodeEntry(value)
+	if err != nil || have.Compare(mtasts.ID(pub.Spec.Current.ID)) <= 0 {
+		return true, nil //nolint:nilerr // a value that is no entry may be replaced by one
+	}
+	var live v1alpha1.MTASTSPublication
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(pub), &live); err != nil {
+		return false, fmt.Errorf("reading publication %s: %w", pub.Name, err)
+	}
+	if live.Spec.Current != nil && have.Compare(mtasts.ID(live.Spec.Current.ID)) <= 0 {
+		return false, errStaleCache
+	}
+	greater := publication.Greater{ID: have}
+	if policy, err := mtasts.ParsePolicy([]byte(body)); err == nil {
+		greater.Policy = &policy
+	}
+	r.instances.foundAhead(pub.Namespace, pub.Spec.Domain, greater)
+	return false, nil
+}
+
+// dropKeys takes away the hosts that have no publication, each after the API server has said so.
+func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, wanted map[int]map[string]string, changed map[int]bool, publications []v1alpha1.MTASTSPublication) error {
+	known := map[string]bool{}
+	for i := range publications {
+		known[mtasts.PolicyHost(publications[i].Spec.Domain)] = true
+	}
+	for n, entries := range wanted {
+		for host := range entries {
+			if known[host] {
+				continue
+			}
+			domain := strings.TrimPrefix(host, "mta-sts.")
+			err := r.live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: domain}, &v1alpha1.MTASTSPublication{})
+			if err == nil {
+				continue
+			}
+			if !apierrors.IsNotFound(err) {
+				return fmt.Errorf("reading publication %s: %w", domain, err)
+			}
+			delete(entries, host)
+			changed[n] = true
+		}
+	}
+	return nil
+}
+
+// writeShard creates a shard, or updates the version it was planned from.
+func (r *serverReconciler) writeShard(ctx context.Context, state *serverState, desired *corev1.ConfigMap, n int) error {
+	have := state.shards[n]
+	if have == nil {
+		err := r.client.Create(ctx, desired)
+		if apierrors.IsAlreadyExists(err) {
+			state.shards = nil // read live in the next pass
+			return r.adoptable(ctx, desired)
+		}
+		if err != nil {
+			return fmt.Errorf("creating shard %s/%s: %w", desired.Namespace, desired.Name, err)
+		}
+		state.shards[n] = desired
+		return nil
+	}
+	updated := have.DeepCopy()
+	updated.Labels = merged(updated.Labels, desired.Labels)
+	updated.OwnerReferences = desired.OwnerReferences
+	updated.Data = desired.Data
+	updated.BinaryData = nil
+	if err := r.client.Update(ctx, updated); err != nil {
+		if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+			state.shards = nil
+			return errStaleCache
+		}
+		return fmt.Errorf("updating shard %s/%s: %w", desired.Namespace, desired.Name, err)
+	}
+	state.shards[n] = updated
+	return nil
+}
+
+// adoptable says whether an existing ConfigMap of a shard's name is a shard.
+func (r *serverReconciler) adoptable(ctx context.Context, desired *corev1.ConfigMap) error {
+	var live corev1.ConfigMap
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(desired), &live); err != nil {
+		return fmt.Errorf("reading shard %s/%s: %w", desired.Namespace, desired.Name, err)
+	}
+	if live.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedBy {
+		return &nameTakenError{kind: "ConfigMap", name: desired.Name}
+	}
+	return errStaleCache
+}

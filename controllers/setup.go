@@ -1,0 +1,163 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+)
+
+// domainIndex finds policies and publications by their domain; it is the path of a selectable field,
+// so that the same selector works at the API server.
+const domainIndex = "spec.domain"
+
+// Setup adds the controllers to a manager made with ManagerOptions. Call it before the manager's
+// client is used: it wraps the transport to learn the API server's time.
+func Setup(mgr ctrl.Manager, o Options) error {
+	o = o.withDefaults()
+	if err := index(mgr); err != nil {
+		return err
+	}
+	clocked := &apiDate{}
+	live, err := liveReader(mgr, clocked)
+	if err != nil {
+		return err
+	}
+	shared := newInstances(newAsker(o.Clock))
+	written := children{client: mgr.GetClient(), live: live}
+	kinds := &optionalKinds{mapper: mgr.GetRESTMapper(), every: o.Timings.CRDPoll, watched: map[schema.GroupVersionKind]bool{}}
+	domains := &domainReconciler{
+		Options: o, client: mgr.GetClient(), live: live, children: written, instances: shared, kinds: kinds,
+		recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), memories: newMemories(), clockedBy: clocked,
+	}
+	servers := &serverReconciler{
+		Options: o, client: mgr.GetClient(), live: live, children: written, instances: shared,
+		namespaces: map[string]*serverState{},
+	}
+	if err := setupServers(mgr, servers); err != nil {
+		return fmt.Errorf("setting up the server controller: %w", err)
+	}
+	if err := setupDomains(mgr, domains); err != nil {
+		return fmt.Errorf("setting up the domain controller: %w", err)
+	}
+	return nil
+}
+
+func index(mgr ctrl.Manager) error {
+	byDomain := func(o client.Object) []string {
+		switch o := o.(type) {
+		case *v1alpha1.MTASTSPolicy:
+			return []string{o.Spec.Domain}
+		case *v1alpha1.MTASTSPublication:
+			return []string{o.Spec.Domain}
+		}
+		return nil
+	}
+	for _, o := range []client.Object{&v1alpha1.MTASTSPolicy{}, &v1alpha1.MTASTSPublication{}} {
+		if err := mgr.GetFieldIndexer().IndexField(context.Background(), o, domainIndex, byDomain); err != nil {
+			return fmt.Errorf("indexing %T by domain: %w", o, err)
+		}
+	}
+	return nil
+}
+
+// liveReader reads from the API server and notes its time.
+func liveReader(mgr ctrl.Manager, clocked *apiDate) (client.Reader, error) {
+	cfg := *mgr.GetConfig()
+	cfg.Wrap(clocked.Wrap)
+	live, err := client.New(&cfg, client.Options{Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, fmt.Errorf("making the live client: %w", err)
+	}
+	return live, nil
+}
+
+// setupDomains watches what a domain depends on. Status writes of its own kinds wake nobody.
+func setupDomains(mgr ctrl.Manager, r *domainReconciler) error {
+	byDomain := handler.TypedEnqueueRequestsFromMapFunc(domainOf)
+	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
+	built, err := builder.TypedControllerManagedBy[domainKey](mgr).
+		Named("domain").
+		Watches(&v1alpha1.MTASTSPolicy{}, byDomain, changed).
+		Watches(&v1alpha1.MTASTSPublication{}, byDomain, changed).
+		Watches(&networkingv1.Ingress{}, byDomain).
+		WatchesRawSource(source.TypedChannel(r.instances.wake, handler.TypedFuncs[domainKey, domainKey]{
+			GenericFunc: func(_ context.Context, e event.TypedGenericEvent[domainKey], q workqueue.TypedRateLimitingInterface[domainKey]) {
+				q.Add(e.Object)
+			},
+		})).
+		WithOptions(controller.TypedOptions[domainKey]{MaxConcurrentReconciles: r.Workers, ReconciliationTimeout: reconcileTimeout}).
+		Build(r)
+	if err != nil {
+		return err
+	}
+	r.kinds.watch = func(_ context.Context, o client.Object) error {
+		return built.Watch(source.TypedKind(mgr.GetCache(), o, byDomain))
+	}
+	r.kinds.appeared = r.wakeAll
+	return mgr.Add(r.kinds)
+}
+
+// domainOf is the domain of one of the operator's kinds, or of a child.
+func domainOf(_ context.Context, o client.Object) []domainKey {
+	switch o := o.(type) {
+	case *v1alpha1.MTASTSPolicy:
+		return []domainKey{{o.Spec.Domain}}
+	case *v1alpha1.MTASTSPublication:
+		return []domainKey{{o.Spec.Domain}}
+	}
+	if domain := o.GetAnnotations()[v1alpha1.DomainAnnotation]; domain != "" {
+		return []domainKey{{domain}}
+	}
+	return nil
+}
+
+// wakeAll makes every domain look again, as when cert-manager has just been installed.
+func (r *domainReconciler) wakeAll(ctx context.Context) error {
+	var policies v1alpha1.MTASTSPolicyList
+	if err := r.client.List(ctx, &policies); err != nil {
+		return fmt.Errorf("listing policies: %w", err)
+	}
+	for i := range policies.Items {
+		r.instances.wakeUp(policies.Items[i].Spec.Domain)
+	}
+	return nil
+}
+
+// setupServers watches publications, the server's objects and its pods.
+func setupServers(mgr ctrl.Manager, r *serverReconciler) error {
+	byNamespace := handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []namespaceKey {
+		return []namespaceKey{{o.GetNamespace()}}
+	})
+	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
+	return builder.TypedControllerManagedBy[namespaceKey](mgr).
+		Named("server").
+		Watches(&v1alpha1.MTASTSPublication{}, byNamespace, changed).
+		Watches(&corev1.ConfigMap{}, byNamespace).
+		Watches(&corev1.ServiceAccount{}, byNamespace).
+		Watches(&appsv1.Deployment{}, byNamespace, changed).
+		Watches(&corev1.Service{}, byNamespace).
+		Watches(&policyv1.PodDisruptionBudget{}, byNamespace, changed).
+		Watches(&networkingv1.NetworkPolicy{}, byNamespace, changed).
+		Watches(&corev1.Pod{}, byNamespace).
+		WithOptions(controller.TypedOptions[namespaceKey]{MaxConcurrentReconciles: 8, ReconciliationTimeout: reconcileTimeout}).
+		Complete(r)
+}
+
+var _ reconcile.TypedReconciler[domainKey] = &domainReconciler{}

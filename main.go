@@ -1,0 +1,186 @@
+// Command mta-sts-operator publishes MTA-STS (RFC 8461) and TLS-RPT (RFC 8460) for mail domains.
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/mta-sts-operator/mta-sts-operator/controllers"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := rootCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mta-sts-operator:", err)
+		os.Exit(1)
+	}
+}
+
+// rootCommand runs the controllers when no other command is named.
+func rootCommand() *cobra.Command {
+	manager := managerCommand()
+	root := &cobra.Command{
+		Use:           "mta-sts-operator",
+		Short:         "Publish MTA-STS and TLS-RPT for mail domains",
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          manager.RunE,
+	}
+	root.Flags().AddFlagSet(manager.Flags())
+	root.AddCommand(manager, serveCommand())
+	return root
+}
+
+// managerFlags are the flags of the manager; everything about policies is in the configuration file.
+type managerFlags struct {
+	config, metricsAddress, probeAddress, logLevel string
+	leaderElection, insecureMetrics                bool
+}
+
+func managerCommand() *cobra.Command {
+	var f managerFlags
+	cmd := &cobra.Command{
+		Use:   "manager",
+		Short: "Run the controllers (the default)",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return runManager(cmd.Context(), f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.config, "config", "/config/config.yaml", "the operator's configuration file")
+	flags.StringVar(&f.metricsAddress, "metrics-listen", ":8443", "address of the metrics endpoint; 0 switches it off")
+	flags.BoolVar(&f.insecureMetrics, "metrics-insecure", false, "serve metrics in clear text and to everybody")
+	flags.StringVar(&f.probeAddress, "probes-listen", ":8081", "address of /healthz and /readyz")
+	flags.BoolVar(&f.leaderElection, "leader-elect", true, "work only as the elected leader, so that several replicas may run")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func runManager(ctx context.Context, f managerFlags) error {
+	logger, err := newLogger(f.logLevel)
+	if err != nil {
+		return err
+	}
+	ctrl.SetLogger(logr.FromSlogHandler(logger.Handler()))
+	cfg, err := config.Load(f.config)
+	if err != nil {
+		return fmt.Errorf("reading the configuration: %w", err)
+	}
+	world, err := newSender(cfg.Looks)
+	if err != nil {
+		return err
+	}
+	restConfig, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the cluster: %w", err)
+	}
+	mgr, err := ctrl.NewManager(restConfig, managerOptions(f))
+	if err != nil {
+		return fmt.Errorf("making the manager: %w", err)
+	}
+	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
+		return fmt.Errorf("adding health checks: %w", err)
+	}
+	options := controllers.Options{Config: cfg, World: world, OperatorNamespace: os.Getenv("POD_NAMESPACE")}
+	if err := controllers.Setup(mgr, options); err != nil {
+		return err
+	}
+	logger.Info("starting", "version", version)
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the manager: %w", err)
+	}
+	return nil
+}
+
+func managerOptions(f managerFlags) ctrl.Options {
+	o := controllers.ManagerOptions()
+	o.HealthProbeBindAddress = f.probeAddress
+	o.LeaderElection = f.leaderElection
+	o.LeaderElectionID = "mta-sts-operator"
+	// Safe because the process ends right after the manager does.
+	o.LeaderElectionReleaseOnCancel = true
+	o.Metrics = metricsserver.Options{BindAddress: f.metricsAddress}
+	if !f.insecureMetrics {
+		o.Metrics.SecureServing = true
+		o.Metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
+		o.Metrics.TLSOpts = []func(*tls.Config){func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }}
+	}
+	return o
+}
+
+// newSender sees the world as the configuration wants it looked at.
+func newSender(looks config.Looks) (*sender.Sender, error) {
+	cfg := sender.Config{Resolvers: looks.Resolvers, AllowPrivate: looks.AllowPrivateAddresses}
+	if looks.ExtraRootsFile != "" {
+		pem, err := os.ReadFile(looks.ExtraRootsFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading looks.extraRootsFile: %w", err)
+		}
+		if cfg.Roots, err = x509.SystemCertPool(); err != nil {
+			return nil, fmt.Errorf("reading the system's root certificates: %w", err)
+		}
+		if !cfg.Roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("looks.extraRootsFile %s holds no PEM certificate", looks.ExtraRootsFile)
+		}
+	}
+	world, err := sender.New(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("preparing to look at policies: %w", err)
+	}
+	return world, nil
+}
+
+func serveCommand() *cobra.Command {
+	var o policyserver.Options
+	var logLevel string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve policies from mounted shards (what the operator's Deployments run)",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger, err := newLogger(logLevel)
+			if err != nil {
+				return err
+			}
+			o.Logger = logger
+			return policyserver.Run(cmd.Context(), o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Dir, "shards", "/policies", "directory in which the shards are mounted")
+	flags.StringVar(&o.Addr, "listen", ":8080", "address to serve policies at, in clear text")
+	flags.StringVar(&o.AdminAddr, "metrics-listen", ":8081", "address of /instances, /metrics, /healthz and /readyz")
+	flags.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+func newLogger(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q: write debug, info, warn or error", level)
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: l})), nil
+}
