@@ -29,16 +29,6 @@ var errStaleCache = errors.New("the cache is behind the API server")
 const staleRetry = 500 * time.Millisecond
 
 // domainReconciler brings one domain from wanted to in force, and out again.
-//
-// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies,verbs=get;list;watch
-// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies/status,verbs=get;patch
-// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspublications,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspublications/status,verbs=get;patch
-// +kubebuilder:rbac:groups=networking.k8s.io,resources=ingresses,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=externaldns.k8s.io,resources=dnsendpoints,verbs=get;list;watch;create;update;delete
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 type domainReconciler struct {
 	Options
 
@@ -53,6 +43,16 @@ type domainReconciler struct {
 }
 
 // Reconcile makes one pass over a domain; doc.go tells its story.
+//
+// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies/status,verbs=get;patch
+// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspublications,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspublications/status,verbs=get;patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=ingresses,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=externaldns.k8s.io,resources=dnsendpoints,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
 func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconcile.Result, error) {
 	s, err := r.observe(ctx, key.Domain)
 	if err == nil {
