@@ -15,7 +15,7 @@ func findAssets(programs ...string) (string, error) {
 		return "", fmt.Errorf("KUBEBUILDER_ASSETS is not set: %s", howToGetAssets)
 	}
 	for _, program := range programs {
-		if _, err := os.Stat(filepath.Join(dir, program)); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, program)); err != nil { //nolint:gosec // the folder is the caller's choice
 			return "", fmt.Errorf("KUBEBUILDER_ASSETS has no %s (%w): %s", program, err, howToGetAssets)
 		}
 	}

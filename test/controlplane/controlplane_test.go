@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,9 +64,9 @@ func TestControlPlane(t *testing.T) {
 		if err := user.Create(t.Context(), configMap("forbidden")); !apierrors.IsForbidden(err) {
 			t.Errorf("got %v", err)
 		}
-		NewWithT(t).Eventually(func() ([]controlplane.AuditEvent, error) {
+		gomega.NewWithT(t).Eventually(func() ([]controlplane.AuditEvent, error) {
 			return attempts(audit, "nobody-in-particular")
-		}, "10s").Should(HaveLen(1))
+		}, "10s").Should(gomega.HaveLen(1))
 		events, _ := attempts(audit, "nobody-in-particular")
 		if e := events[0]; e.Verb != "create" || e.ObjectRef.Resource != "configmaps" || e.ResponseStatus.Code != 403 || e.RequestReceivedTimestamp.IsZero() {
 			t.Errorf("got %+v", e)
@@ -121,9 +121,9 @@ func TestControlPlane(t *testing.T) {
 		if err := api.Delete(ctx, owner); err != nil {
 			t.Fatal(err)
 		}
-		NewWithT(t).Eventually(func() bool {
+		gomega.NewWithT(t).Eventually(func() bool {
 			return apierrors.IsNotFound(api.Get(ctx, client.ObjectKeyFromObject(child), child))
-		}, "60s").Should(BeTrue())
+		}, "60s").Should(gomega.BeTrue())
 	})
 }
 
