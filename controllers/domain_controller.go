@@ -42,8 +42,6 @@ type domainReconciler struct {
 	clockedBy *apiDate
 }
 
-// Reconcile makes one pass over a domain; doc.go tells its story.
-//
 // +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies,verbs=get;list;watch
 // +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies/status,verbs=get;patch
 // +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspublications,verbs=get;list;watch;create;patch;delete
@@ -53,6 +51,8 @@ type domainReconciler struct {
 // +kubebuilder:rbac:groups=externaldns.k8s.io,resources=dnsendpoints,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+
+// Reconcile makes one pass over a domain; doc.go tells its story.
 func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconcile.Result, error) {
 	s, err := r.observe(ctx, key.Domain)
 	if err == nil {

@@ -65,14 +65,14 @@ func (r *serverReconciler) state(namespace string) *serverState {
 	return r.namespaces[namespace]
 }
 
-// Reconcile makes one pass over a namespace.
-//
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update;delete
 // +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
+
+// Reconcile makes one pass over a namespace.
 func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (reconcile.Result, error) {
 	var publications v1alpha1.MTASTSPublicationList
 	if err := r.client.List(ctx, &publications, client.InNamespace(key.Namespace)); err != nil {
