@@ -1,0 +1,137 @@
+package operator
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// errCut is what a cut link answers.
+var errCut = errors.New("the link to the API server is cut")
+
+// Link is a connection to the API server that can fail. The zero value is sound.
+type Link struct {
+	mu     sync.Mutex
+	writes []Write
+	// cutAfter is how many writes pass before the link is cut; 0 means all.
+	cutAfter int
+	cut      chan struct{}
+	frozen   chan struct{}
+	requests int
+}
+
+// Write is a request that asked for a change.
+type Write struct{ Method, Path string }
+
+// CutAfter lets n more writes reach the API server. The answer to the last of them and everything
+// after it are lost: to the operator it is as if it had been killed right after that write. The channel
+// is closed then.
+func (l *Link) CutAfter(n int) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cutAfter, l.cut = len(l.writes)+n, make(chan struct{})
+	return l.cut
+}
+
+// Freeze stops all watches from delivering: caches fall behind while reads and writes go on. Thaw
+// lets them catch up.
+func (l *Link) Freeze() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.frozen == nil {
+		l.frozen = make(chan struct{})
+	}
+}
+
+// Thaw ends a Freeze.
+func (l *Link) Thaw() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.frozen != nil {
+		close(l.frozen)
+		l.frozen = nil
+	}
+}
+
+// Writes are the writes that reached the API server.
+func (l *Link) Writes() []Write {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Write(nil), l.writes...)
+}
+
+// Requests counts requests of every kind but watches.
+func (l *Link) Requests() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.requests
+}
+
+// Wrap is a transport wrapper for rest.Config.
+func (l *Link) Wrap(next http.RoundTripper) http.RoundTripper {
+	return transport(func(req *http.Request) (*http.Response, error) {
+		write := req.Method != http.MethodGet && !strings.Contains(req.URL.Path, "/leases/")
+		last, ok := l.admit(req, write)
+		if !ok {
+			return nil, errCut
+		}
+		resp, err := next.RoundTrip(req)
+		if last {
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			l.mu.Lock()
+			close(l.cut)
+			l.mu.Unlock()
+			return nil, errCut
+		}
+		if err == nil && req.URL.Query().Get("watch") == "true" {
+			resp.Body = &watchBody{ReadCloser: resp.Body, link: l, gone: req.Context().Done()}
+		}
+		return resp, err
+	})
+}
+
+// admit counts a request, and says whether it may pass and whether it is the last that does.
+func (l *Link) admit(req *http.Request, write bool) (last, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cutAfter > 0 && len(l.writes) >= l.cutAfter {
+		return false, false
+	}
+	if req.URL.Query().Get("watch") != "true" {
+		l.requests++
+	}
+	if !write {
+		return false, true
+	}
+	l.writes = append(l.writes, Write{req.Method, req.URL.Path})
+	return l.cutAfter > 0 && len(l.writes) == l.cutAfter, true
+}
+
+// watchBody delivers nothing while the link is frozen.
+type watchBody struct {
+	io.ReadCloser
+	link *Link
+	gone <-chan struct{}
+}
+
+func (b *watchBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.link.mu.Lock()
+	frozen := b.link.frozen
+	b.link.mu.Unlock()
+	if frozen != nil {
+		select {
+		case <-frozen:
+		case <-b.gone:
+		}
+	}
+	return n, err
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
