@@ -111,6 +111,7 @@ func (c *CA) Step(ctx context.Context) error {
 	if err := c.client.List(ctx, &list); err != nil {
 		return fmt.Errorf("listing Certificates: %w", err)
 	}
+	slices.SortFunc(list.Items, byKey)
 	var errs []error
 	for i := range list.Items {
 		certificate := &list.Items[i]

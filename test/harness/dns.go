@@ -87,7 +87,7 @@ func NewDNS(c clock.PassiveClock) *DNS {
 // none removes them. Somebody other than external-dns does that: it leaves
 // records that it did not create alone.
 func (d *DNS) SetTXT(name string, values ...string) {
-	var rrs []dns.RR
+	rrs := make([]dns.RR, 0, len(values))
 	for _, value := range values {
 		rrs = append(rrs, newTXT(name, defaultTTL, chunks(value)...))
 	}
@@ -122,9 +122,9 @@ func (d *DNS) SetCNAME(name, target string) {
 // SetMX makes the MX records of a domain exactly these hosts, with preferences
 // 10, 20, …; the host "." alone makes a null MX (RFC 7505), none removes them.
 func (d *DNS) SetMX(domain string, hosts ...string) {
-	var rrs []dns.RR
+	rrs := make([]dns.RR, 0, len(hosts))
 	for i, host := range hosts {
-		preference := uint16(10 * (i + 1)) //nolint:gosec // a handful of hosts
+		preference := uint16(10 * (i + 1))
 		if host == "." {
 			preference = 0
 		}

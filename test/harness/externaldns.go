@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -119,6 +120,7 @@ func (e *ExternalDNS) look(ctx context.Context, mode ExternalDNSMode, provider T
 	if err := e.client.List(ctx, &list); err != nil {
 		return fmt.Errorf("listing DNSEndpoints: %w", err)
 	}
+	slices.SortFunc(list.Items, byKey)
 	var errs []error
 	state := new(strings.Builder)
 	fmt.Fprintf(state, "%d/%d/%d", mode, provider, e.dns.currentVersion())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -127,6 +128,7 @@ func (g *Ingress) Step(ctx context.Context) error {
 	if err := g.client.List(ctx, &list); err != nil {
 		return fmt.Errorf("listing Ingresses: %w", err)
 	}
+	slices.SortFunc(list.Items, byKey)
 	next := routes{certificates: map[string]*tls.Certificate{}, backends: map[string]map[string][]string{}}
 	var errs []error
 	for i := range list.Items {

@@ -18,12 +18,13 @@ import (
 // endpoints returns the host:port of every ready pod behind a Service, sorted.
 func (g *Ingress) endpoints(ctx context.Context, namespace string, backend *networkingv1.IngressServiceBackend) ([]string, error) {
 	var service corev1.Service
+	// A Service that does not exist is one without ports.
 	err := g.client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: backend.Name}, &service)
 	if client.IgnoreNotFound(err) != nil {
 		return nil, fmt.Errorf("reading Service %s: %w", backend.Name, err)
 	}
 	port := servicePort(&service, backend.Port)
-	if err != nil || port == nil || len(service.Spec.Selector) == 0 {
+	if port == nil || len(service.Spec.Selector) == 0 {
 		return nil, nil
 	}
 	var pods corev1.PodList

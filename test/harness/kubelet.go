@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,6 +83,7 @@ func (k *Kubelet) Step(ctx context.Context) error {
 	if err := k.client.List(ctx, &pods); err != nil {
 		return fmt.Errorf("listing pods: %w", err)
 	}
+	slices.SortFunc(pods.Items, byKey)
 	var errs []error
 	shown := map[types.NamespacedName]bool{}
 	for i := range pods.Items {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -56,10 +57,10 @@ func (k *Kubelet) HoldApply(ctx context.Context, pod types.NamespacedName) (rele
 	}, nil
 }
 
-// Mounted returns the files of a pod's volume as they are.
+// Mounted returns a copy of the files in a pod's volume, nil before the first.
 func (k *Kubelet) Mounted(pod types.NamespacedName) (map[string]string, error) {
 	var files map[string]string
-	err := k.with(pod, func(state *podState) { files = state.mounted })
+	err := k.with(pod, func(state *podState) { files = maps.Clone(state.mounted) })
 	return files, err
 }
 

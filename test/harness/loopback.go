@@ -96,6 +96,11 @@ func (a *api) warmUp(ctx context.Context) error {
 			return fmt.Errorf("watching %T: %w", kind, err)
 		}
 	}
+	// An informer of a cache that has not started yet is returned at once.
+	if !a.cache.WaitForCacheSync(ctx) {
+		a.cancel()
+		return fmt.Errorf("reading what the API holds: %w", context.Cause(ctx))
+	}
 	return nil
 }
 

@@ -47,9 +47,9 @@ func serveDNS(ctx context.Context, records *DNS) (*dnsListener, error) {
 // start waits until both servers run: one that does not yet cannot be shut down.
 func (l *dnsListener) start() error {
 	failed := make(chan error, len(l.servers))
-	started := make(chan error, len(l.servers))
+	started := make(chan struct{}, len(l.servers))
 	for _, server := range l.servers {
-		server.NotifyStartedFunc = func() { started <- nil }
+		server.NotifyStartedFunc = func() { started <- struct{}{} }
 		go func() { failed <- server.ActivateAndServe() }()
 	}
 	for range l.servers {
@@ -63,7 +63,7 @@ func (l *dnsListener) start() error {
 }
 
 func (l *dnsListener) close() error {
-	var errs []error
+	errs := make([]error, 0, len(l.servers))
 	for _, server := range l.servers {
 		errs = append(errs, server.Shutdown())
 	}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -90,10 +92,7 @@ func (r *loopbackRuntime) Release(pod types.NamespacedName) {
 // close releases everything and waits for the processes.
 func (r *loopbackRuntime) close() {
 	r.mu.Lock()
-	var pods []types.NamespacedName
-	for pod := range r.containers {
-		pods = append(pods, pod)
-	}
+	pods := slices.Collect(maps.Keys(r.containers))
 	r.mu.Unlock()
 	for _, pod := range pods {
 		r.Release(pod)

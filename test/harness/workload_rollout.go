@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -259,10 +260,13 @@ func (w *Workload) collectPods(ctx context.Context, sets []appsv1.ReplicaSet, po
 // before its owner.
 func (w *Workload) isGone(ctx context.Context, owner client.Object, namespace string, ref *metav1.OwnerReference) (bool, error) {
 	err := w.live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: ref.Name}, owner)
-	if client.IgnoreNotFound(err) != nil {
+	switch {
+	case apierrors.IsNotFound(err):
+		return true, nil
+	case err != nil:
 		return false, fmt.Errorf("looking for its owner %s: %w", ref.Name, err)
 	}
-	return err != nil || owner.GetUID() != ref.UID, nil
+	return owner.GetUID() != ref.UID, nil
 }
 
 // replicas is the number of pods a Deployment asks for.
