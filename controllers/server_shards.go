@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -38,8 +39,9 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	}
 	for n := range wanted {
 		// A shard that lost its owner or its marker is written again, as is one deleted by hand.
-		if have := state.shards[n]; have == nil || !slices.Equal(have.OwnerReferences, server.Shard(n, nil).OwnerReferences) ||
-			have.Data[policyserver.MarkerKey(n)] != policyserver.MarkerValue {
+		have := state.shards[n]
+		if have == nil || have.Data[policyserver.MarkerKey(n)] != policyserver.MarkerValue ||
+			!apiequality.Semantic.DeepEqual(have.OwnerReferences, server.Shard(n, nil).OwnerReferences) {
 			changed[n] = true
 		}
 	}
