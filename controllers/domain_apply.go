@@ -54,6 +54,9 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 	if err := r.client.Patch(ctx, updated, patch); err != nil {
 		return fmt.Errorf("recording publication %s: %w", s.domain, err)
 	}
+	if before, now := s.publication.Spec.Current, spec.Current; before == nil || now == nil || before.ID != now.ID {
+		s.observation.Servers = publication.Servers{} // what pods said was about another instance
+	}
 	s.publication = updated
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,6 +55,9 @@ type domainReconciler struct {
 
 // Reconcile makes one pass over a domain; doc.go tells its story.
 func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconcile.Result, error) {
+	if err := r.kinds.wait(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
 	s, err := r.observe(ctx, key.Domain)
 	if err == nil {
 		err = r.decide(ctx, s)
@@ -64,13 +68,27 @@ func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconc
 	if err == nil {
 		err = r.report(ctx, s)
 	}
-	if errors.Is(err, errStaleCache) || apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: staleRetry}, nil
+	if after, again := tryAgain(err); again {
+		return reconcile.Result{RequeueAfter: after}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("publishing %s: %w", key.Domain, err)
 	}
 	return reconcile.Result{RequeueAfter: r.next(s)}, nil
+}
+
+// tryAgain says whether a pass that ended with err is made again without complaint, and when; 0 means
+// not before the next event. A namespace that is being terminated is left alone: whatever it holds
+// goes, and there is nothing to add to it.
+func tryAgain(err error) (time.Duration, bool) {
+	switch {
+	case errors.Is(err, errStaleCache), apierrors.IsConflict(err):
+		return staleRetry, true
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return 0, true
+	default:
+		return 0, false
+	}
 }
 
 // mostLooks bounds how often one pass may look at the world before it decides: each need once.

@@ -78,7 +78,6 @@ func (r *domainReconciler) lookDNS(ctx context.Context, s *scope) {
 	}
 	dns := observedTXT(r.World.LookupTXT(ctx, mtasts.RecordName(s.domain)))
 	want := s.announced()
-	// Unknown is no failure, but no success either: it keeps the row as it is.
 	dns.Tried = tried(before, r.Clock.Now(), dns.Exactly(want))
 	s.memory.dns, s.observation.DNS = &dns, &dns
 	if len(s.settings.RUA) > 0 {

@@ -180,6 +180,9 @@ func (r *domainReconciler) prepared(s *scope) (string, time.Duration) {
 	if s.settings.Exposure == v1alpha1.ExposureIngress && len(s.targets()) == 0 {
 		return "the policy host has no address yet: the Ingress controller has not written one into the Ingress' status, and dns.targets is not set", 0
 	}
+	if s.settings.Provider == v1alpha1.DNSExternalDNS && len(s.targets()) == 0 {
+		return "nothing says where the policy host points: set dns.targets", 0
+	}
 	if s.settings.CertificateSource == v1alpha1.CertificateIssuer && certificateCondition(s.certificate).Status != cmmetav1.ConditionTrue {
 		return "waiting for the policy host's certificate", 0
 	}

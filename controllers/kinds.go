@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -31,6 +30,18 @@ type optionalKinds struct {
 
 	mu      sync.RWMutex
 	watched map[schema.GroupVersionKind]bool
+	// looked is closed after the first look.
+	looked chan struct{}
+}
+
+// wait returns once the first look is over: no domain is judged by kinds that nobody has looked for.
+func (k *optionalKinds) wait(ctx context.Context) error {
+	select {
+	case <-k.looked:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // installed says whether a kind is installed and watched.
@@ -40,8 +51,7 @@ func (k *optionalKinds) installed(kind schema.GroupVersionKind) bool {
 	return k.watched[kind]
 }
 
-// Start looks for missing kinds until all are watched or ctx ends. Domains wait for it, so that what
-// is installed already is watched before the first decision.
+// Start looks for missing kinds until all are watched or ctx ends.
 func (k *optionalKinds) Start(ctx context.Context) error {
 	missing := map[schema.GroupVersionKind]client.Object{
 		certificates: &cmv1.Certificate{},
@@ -49,9 +59,10 @@ func (k *optionalKinds) Start(ctx context.Context) error {
 	}
 	tick := time.NewTicker(k.every)
 	defer tick.Stop()
-	for {
-		if err := k.look(ctx, missing); err != nil {
-			return err
+	for first := true; ; first = false {
+		k.look(ctx, missing)
+		if first {
+			close(k.looked)
 		}
 		if len(missing) == 0 {
 			return nil
@@ -64,17 +75,25 @@ func (k *optionalKinds) Start(ctx context.Context) error {
 	}
 }
 
-func (k *optionalKinds) look(ctx context.Context, missing map[schema.GroupVersionKind]client.Object) error {
+// syncTimeout bounds the wait for the first list of a kind that has just appeared.
+const syncTimeout = 15 * time.Second
+
+// look watches the missing kinds that are installed by now. What fails is tried again with the next look.
+func (k *optionalKinds) look(ctx context.Context, missing map[schema.GroupVersionKind]client.Object) {
 	found := false
 	for kind, object := range maps.Clone(missing) {
-		if _, err := k.mapper.RESTMapping(kind.GroupKind(), kind.Version); err != nil {
-			if !apimeta.IsNoMatchError(err) {
-				log.FromContext(ctx).Error(err, "looking for a kind", "kind", kind.String())
-			}
+		_, err := k.mapper.RESTMapping(kind.GroupKind(), kind.Version)
+		if apimeta.IsNoMatchError(err) {
 			continue
 		}
-		if err := k.watch(ctx, object); err != nil {
-			return fmt.Errorf("watching %s: %w", kind, err)
+		if err == nil {
+			limited, cancel := context.WithTimeout(ctx, syncTimeout)
+			err = k.watch(limited, object)
+			cancel()
+		}
+		if err != nil {
+			log.FromContext(ctx).Error(err, "watching a kind of another project", "kind", kind.String())
+			continue
 		}
 		k.mu.Lock()
 		k.watched[kind] = true
@@ -83,7 +102,9 @@ func (k *optionalKinds) look(ctx context.Context, missing map[schema.GroupVersio
 		found = true
 	}
 	if !found {
-		return nil
+		return
 	}
-	return k.appeared(ctx)
+	if err := k.appeared(ctx); err != nil {
+		log.FromContext(ctx).Error(err, "waking the domains that waited for a kind")
+	}
 }

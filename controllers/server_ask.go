@@ -44,7 +44,7 @@ func (r *serverReconciler) askPods(ctx context.Context, namespace string, state 
 		pending = pending || !servers.All()
 		noteLagging(behind, servers)
 	}
-	r.instances.update(namespace, views)
+	r.instances.update(ctx, namespace, views)
 	if err := r.nudge(ctx, state, pods, behind); err != nil {
 		return 0, err
 	}

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -86,8 +85,8 @@ func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (rec
 	} else {
 		after, err = r.serve(ctx, key.Namespace, state, publications.Items)
 	}
-	if errors.Is(err, errStaleCache) || apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: staleRetry}, nil
+	if after, again := tryAgain(err); again {
+		return reconcile.Result{RequeueAfter: after}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("serving namespace %s: %w", key.Namespace, err)
@@ -186,7 +185,7 @@ func (r *serverReconciler) dismantle(ctx context.Context, namespace string) erro
 	if err := r.children.remove(ctx, account); err != nil {
 		return err
 	}
-	r.instances.update(namespace, nil)
+	r.instances.update(ctx, namespace, nil)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.namespaces, namespace)

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"maps"
 	"reflect"
 	"slices"
@@ -62,18 +63,18 @@ func (i *instances) greater(namespace, domain string) *publication.Greater {
 }
 
 // foundAhead notes such an instance and wakes the domain.
-func (i *instances) foundAhead(namespace, domain string, g publication.Greater) {
+func (i *instances) foundAhead(ctx context.Context, namespace, domain string, g publication.Greater) {
 	i.mu.Lock()
 	known := i.ahead[viewKey{namespace, domain}].ID == g.ID
 	i.ahead[viewKey{namespace, domain}] = g
 	i.mu.Unlock()
 	if !known {
-		i.wakeUp(domain)
+		i.wakeUp(ctx, domain)
 	}
 }
 
 // update replaces the views of a namespace, and wakes the domains for which something changed.
-func (i *instances) update(namespace string, views map[string]view) {
+func (i *instances) update(ctx context.Context, namespace string, views map[string]view) {
 	var changed []string
 	i.mu.Lock()
 	for domain, v := range views {
@@ -89,12 +90,16 @@ func (i *instances) update(namespace string, views map[string]view) {
 	})
 	i.mu.Unlock()
 	for _, domain := range changed {
-		i.wakeUp(domain)
+		i.wakeUp(ctx, domain)
 	}
 }
 
-func (i *instances) wakeUp(domain string) {
-	i.wake <- event.TypedGenericEvent[domainKey]{Object: domainKey{domain}}
+// wakeUp makes the domain controller look at a domain.
+func (i *instances) wakeUp(ctx context.Context, domain string) {
+	select {
+	case i.wake <- event.TypedGenericEvent[domainKey]{Object: domainKey{domain}}:
+	case <-ctx.Done():
+	}
 }
 
 // servedBy says, from one round of questions, whether every pod serves the instance with this id.

@@ -198,7 +198,7 @@ func (r *serverReconciler) mayReplace(ctx context.Context, pub *v1alpha1.MTASTSP
 	if policy, err := mtasts.ParsePolicy([]byte(body)); err == nil {
 		greater.Policy = &policy
 	}
-	r.instances.foundAhead(pub.Namespace, pub.Spec.Domain, greater)
+	r.instances.foundAhead(ctx, pub.Namespace, pub.Spec.Domain, greater)
 	return false, nil
 }
 

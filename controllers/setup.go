@@ -41,7 +41,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	}
 	shared := newInstances(newAsker(o.Clock))
 	written := children{client: mgr.GetClient(), live: live}
-	kinds := &optionalKinds{mapper: mgr.GetRESTMapper(), every: o.Timings.CRDPoll, watched: map[schema.GroupVersionKind]bool{}}
+	kinds := &optionalKinds{mapper: mgr.GetRESTMapper(), every: o.Timings.CRDPoll, watched: map[schema.GroupVersionKind]bool{}, looked: make(chan struct{})}
 	domains := &domainReconciler{
 		Options: o, client: mgr.GetClient(), live: live, children: written, instances: shared, kinds: kinds,
 		recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), memories: newMemories(), clockedBy: clocked,
@@ -107,7 +107,11 @@ func setupDomains(mgr ctrl.Manager, r *domainReconciler) error {
 	if err != nil {
 		return err
 	}
-	r.kinds.watch = func(_ context.Context, o client.Object) error {
+	r.kinds.watch = func(ctx context.Context, o client.Object) error {
+		// The cache is filled first, so that what is not in it is not there.
+		if _, err := mgr.GetCache().GetInformer(ctx, o); err != nil {
+			return err
+		}
 		return built.Watch(source.TypedKind(mgr.GetCache(), o, byDomain))
 	}
 	r.kinds.appeared = r.wakeAll
@@ -135,7 +139,7 @@ func (r *domainReconciler) wakeAll(ctx context.Context) error {
 		return fmt.Errorf("listing policies: %w", err)
 	}
 	for i := range policies.Items {
-		r.instances.wakeUp(policies.Items[i].Spec.Domain)
+		r.instances.wakeUp(ctx, policies.Items[i].Spec.Domain)
 	}
 	return nil
 }
