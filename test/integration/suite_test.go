@@ -12,15 +12,19 @@ import (
 	"testing"
 	"time"
 
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/go-logr/logr"
 	. "github.com/onsi/gomega"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -200,8 +204,7 @@ func (s *story) end() {
 	}
 	for i := range namespaces.Items {
 		if ns := &namespaces.Items[i]; strings.HasPrefix(ns.Name, "mail-") || strings.HasPrefix(ns.Name, "other-") {
-			// Pods first: without kubelets nobody else ends them.
-			_ = s.api.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(ns.Name), client.GracePeriodSeconds(0))
+			s.empty(ctx, ns.Name)
 			if err := s.api.Delete(ctx, ns); err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 				s.t.Error(err)
 			}
@@ -210,6 +213,21 @@ func (s *story) end() {
 	s.eventuallyGone(ctx)
 	if err := s.Stop(); err != nil {
 		s.t.Errorf("stopping the world: %v", err)
+	}
+}
+
+// empty deletes what would keep the next story's world busy. The namespace controller comes only five
+// seconds after a namespace was deleted, and without kubelets nobody ends a pod.
+func (s *story) empty(ctx context.Context, namespace string) {
+	for _, kind := range []client.Object{
+		&v1alpha1.MTASTSPolicy{}, &v1alpha1.MTASTSPublication{}, &networkingv1.Ingress{}, &cmv1.Certificate{},
+		&externaldnsv1alpha1.DNSEndpoint{}, &appsv1.Deployment{}, &appsv1.ReplicaSet{}, &corev1.Pod{},
+	} {
+		err := s.api.DeleteAllOf(ctx, kind, client.InNamespace(namespace), client.GracePeriodSeconds(0),
+			client.PropagationPolicy(metav1.DeletePropagationBackground))
+		if err != nil {
+			s.t.Errorf("emptying %s: %v", namespace, err)
+		}
 	}
 }
 
