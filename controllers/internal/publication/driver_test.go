@@ -1,0 +1,672 @@
+package publication
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+const (
+	domain = "example.com"
+	mx1    = "mx1.example.com"
+	mx2    = "mx2.example.com"
+	mx3    = "mx3.example.com"
+	week   = 604800
+	day    = 24 * time.Hour
+)
+
+// world is a cluster and an Internet with one domain, small enough to be held in the head, and the
+// controller's side of the bargain: it satisfies needs, writes the spec first and the TXT object
+// last, and remembers looks until it restarts.
+type world struct {
+	t testing.TB
+	// quick leaves out the checks that only stories can afford.
+	quick bool
+
+	now  time.Time
+	skew time.Duration
+	tm   Timings
+
+	spec           *v1alpha1.MTASTSPublicationSpec
+	uid            string
+	uids           int
+	claim          *Claim
+	txt            string
+	shard          *v1alpha1.Instance
+	pods           []*pod
+	podLag         time.Duration
+	prepared       string
+	retirementHeld bool
+	ttl            int32
+
+	// records are the TXT strings that authoritative servers answer; they follow txt after dnsLag.
+	records   []string
+	dnsLag    time.Duration
+	dnsDue    time.Time
+	dnsStuck  bool
+	dnsBroken bool
+
+	// fault overrides what the policy URL answers; foreign is what it serves then.
+	fault   Outcome
+	foreign *Seen
+
+	mx       []string
+	nullMX   bool
+	mxBroken bool
+
+	memory struct {
+		world  *World
+		dns    *DNS
+		mx     *MX
+		public *Public
+	}
+	wake, rest time.Time
+	restFor    string
+	restEvery  time.Duration
+
+	last   Decision
+	events []Event
+	looks  map[Need]int
+	writes int
+	// crash makes the next pass that writes the spec end right after that.
+	crash   bool
+	removed int
+
+	onTick func()
+	onSpec func(before, after *v1alpha1.MTASTSPublicationSpec)
+	onTXT  func(before, after string)
+}
+
+type pod struct {
+	name, node  string
+	ready       bool
+	terminating bool
+	silent      bool
+	silentSince time.Time
+	instance    *v1alpha1.Instance
+	next        *v1alpha1.Instance
+	due         time.Time
+}
+
+// counted says whether the pod may answer senders, now or later (I1).
+func (p *pod) counted() bool { return p.ready || !p.terminating }
+
+func newWorld(t testing.TB) *world {
+	w := &world{
+		t: t, now: time.Date(2026, time.March, 1, 12, 0, 0, 250e6, time.UTC), tm: DefaultTimings(),
+		podLag: 5 * time.Second, dnsLag: 20 * time.Second, ttl: 300, mx: []string{mx1, mx2},
+		restEvery: time.Hour, looks: map[Need]int{},
+	}
+	for _, name := range []string{"a", "b"} {
+		w.pods = append(w.pods, &pod{name: "pod-" + name, node: "node-" + name, ready: true})
+	}
+	return w
+}
+
+func policy(mode mtasts.Mode, maxAge int64, mx ...string) mtasts.Policy {
+	return mtasts.Policy{Mode: mode, MX: mx, MaxAgeSeconds: maxAge}
+}
+
+func enforce(mx ...string) mtasts.Policy  { return policy(mtasts.ModeEnforce, week, mx...) }
+func trial(mx ...string) mtasts.Policy    { return policy(mtasts.ModeTesting, week, mx...) }
+func disabled(mx ...string) mtasts.Policy { return policy(mtasts.ModeNone, week, mx...) }
+
+// want makes the policy object ask for p.
+func (w *world) want(p mtasts.Policy) {
+	if w.claim == nil {
+		w.claim = &Claim{Name: "example-com", UID: "policy-1", Preflight: v1alpha1.PreflightRequire, DeletionPolicy: v1alpha1.DeletionDrain}
+	}
+	claim := *w.claim
+	claim.Wanted = p
+	w.claim = &claim
+	w.wake = w.now
+}
+
+// deletePolicy deletes the policy object.
+func (w *world) deletePolicy() { w.claim, w.wake = nil, w.now }
+
+func (w *world) clock() time.Time { return w.now.Add(w.skew) }
+
+// restart forgets what the operator remembers; a new leader may have another clock.
+func (w *world) restart(skew time.Duration) {
+	w.memory.world, w.memory.dns, w.memory.mx, w.memory.public = nil, nil, nil, nil
+	w.rest, w.restFor, w.skew, w.wake = time.Time{}, "", skew, w.now
+}
+
+// restore puts back a copy of the publication, as backup tools do: with another UID.
+func (w *world) restore(copied *v1alpha1.MTASTSPublicationSpec) {
+	w.spec = copied.DeepCopy()
+	w.newUID()
+	w.restart(w.skew)
+}
+
+func (w *world) newUID() {
+	w.uids++
+	w.uid = "uid-" + strconv.Itoa(w.uids)
+}
+
+// --- what is observed ---
+
+func (w *world) observe() Observation {
+	o := Observation{
+		UID: w.uid, Claim: w.claim, World: w.memory.world, Public: w.memory.public, DNS: w.memory.dns, MX: w.memory.mx,
+		TXTObject: w.txt, Prepared: w.prepared, PreparedIn: time.Minute, TTLSeconds: w.ttl, RetirementHeld: w.retirementHeld,
+	}
+	if w.spec == nil {
+		return o
+	}
+	if current := w.spec.Current; current != nil {
+		o.Servers = w.servers(current, w.spec.AnnouncedID == current.ID)
+	}
+	if w.shard != nil {
+		o.Greater = &Greater{ID: mtasts.ID(w.shard.ID), Policy: new(PolicyOf(*w.shard))}
+	}
+	if id, ok := mtasts.ParseID(w.txt); ok && (o.Greater == nil || id.Compare(o.Greater.ID) > 0) {
+		o.Greater = &Greater{ID: id}
+	}
+	if o.Greater != nil && o.Greater.ID.Compare(mtasts.ID(w.spec.LastID)) <= 0 {
+		o.Greater = nil
+	}
+	return o
+}
+
+func (p *pod) id() string {
+	if p.instance == nil {
+		return ""
+	}
+	return p.instance.ID
+}
+
+func (w *world) servers(current *v1alpha1.Instance, announced bool) Servers {
+	s := Servers{Known: true}
+	for _, p := range w.pods {
+		if !p.counted() {
+			continue
+		}
+		if p.ready {
+			s.Ready++
+		}
+		b := Behind{Pod: p.name, Node: p.node, ID: p.id(), Since: p.silentSince}
+		switch {
+		case p.silent && p.ready:
+			b.Problem = v1alpha1.ReasonProbeBlocked
+		case p.silent:
+			b.Problem = v1alpha1.ReasonReplicaUnreachable
+		case mtasts.ID(b.ID).Compare(mtasts.ID(current.ID)) < 0:
+			b.Problem = v1alpha1.ReasonReplicaLagging
+			if announced && p.ready && b.ID != "" {
+				s.Older = append(s.Older, b.ID)
+			}
+		default:
+			continue
+		}
+		s.Behind = append(s.Behind, b)
+	}
+	slices.Sort(s.Older)
+	s.Older = slices.Compact(s.Older)
+	return s
+}
+
+func tried(before Tried, now time.Time, ok bool) Tried {
+	if ok {
+		return Tried{At: now}
+	}
+	if before.Tries == 0 {
+		before.Since = now
+	}
+	return Tried{At: now, Tries: before.Tries + 1, Since: before.Since}
+}
+
+func (w *world) askDNS() DNS {
+	if w.dnsBroken {
+		return DNS{Answer: Unknown, Message: "ns1.example.com: timeout"}
+	}
+	d := DNS{Answer: Absent}
+	for _, r := range w.records {
+		d.Answer, d.TTL = Found, time.Duration(w.ttl)*time.Second
+		d.Records = append(d.Records, r)
+		if id, ok := idOf(r); ok {
+			d.IDs = append(d.IDs, id)
+		}
+	}
+	return d
+}
+
+func record(id string) string { return "v=STSv1; id=" + id + ";" }
+
+func idOf(r string) (string, bool) {
+	const head = "v=STSv1; id="
+	if len(r) <= len(head) || r[:len(head)] != head {
+		return "", false
+	}
+	return r[len(head) : len(r)-1], true
+}
+
+// served is what the policy URL serves: one answer for each pod that gets traffic.
+func (w *world) served() []Seen {
+	if w.foreign != nil {
+		return []Seen{*w.foreign}
+	}
+	var out []Seen
+	for _, p := range w.pods {
+		if p.ready && p.instance != nil && w.fault == "" {
+			out = append(out, Seen{ID: p.instance.ID, Policy: PolicyOf(*p.instance)})
+		}
+	}
+	return out
+}
+
+func (w *world) satisfy(need Need, o *Observation) {
+	w.t.Helper()
+	w.looks[need]++
+	m := &w.memory
+	switch need {
+	case NeedWorld:
+		w.lookWorld()
+	case NeedMX:
+		w.lookMX()
+	case NeedPublic:
+		w.lookPublic()
+	case NeedDNS:
+		w.lookDNS()
+	case NeedConfirmation:
+		w.confirm(o)
+	case NeedTrustedTime:
+		o.Trusted = w.trusted()
+	case NeedNothing:
+	}
+	o.World, o.MX, o.Public, o.DNS = m.world, m.mx, m.public, m.dns
+}
+
+// trusted is the earlier of the operator's clock and the API server's, which is right here.
+func (w *world) trusted() time.Time {
+	if w.skew > 0 {
+		return w.now
+	}
+	return w.clock()
+}
+
+func (w *world) confirm(o *Observation) {
+	o.ConfirmTried, o.Trusted = true, w.trusted()
+	current := w.spec.Current
+	o.Servers = w.servers(current, false)
+	if o.Servers.All() && !slices.ContainsFunc(w.pods, func(p *pod) bool { return p.counted() && p.id() != current.ID }) {
+		o.Confirmed = current.ID
+	}
+}
+
+func (w *world) lookWorld() {
+	var before Tried
+	if w.memory.world != nil {
+		before = w.memory.world.DNS.Tried
+	}
+	seen := &World{DNS: w.askDNS()}
+	seen.DNS.Tried = tried(before, w.clock(), seen.DNS.Answer != Unknown)
+	if served := w.served(); len(seen.DNS.IDs) > 0 && len(served) > 0 {
+		seen.Policy = &served[0]
+	}
+	w.memory.world = seen
+}
+
+func (w *world) lookMX() {
+	var before Tried
+	if w.memory.mx != nil {
+		before = w.memory.mx.Tried
+	}
+	mx := &MX{Answer: Found, Hosts: slices.Clone(w.mx), Null: w.nullMX}
+	if w.mxBroken {
+		mx.Answer, mx.Hosts, mx.Message = Unknown, nil, "timeout"
+	}
+	mx.Tried = tried(before, w.clock(), !w.mxBroken)
+	w.memory.mx = mx
+}
+
+func (w *world) lookDNS() {
+	var before Tried
+	if w.memory.dns != nil {
+		before = w.memory.dns.Tried
+	}
+	announced := w.spec.AnnouncedID
+	if r := w.spec.Retirement; r != nil && r.RemovingSince != nil {
+		announced = ""
+	}
+	dns := w.askDNS()
+	dns.Tried = tried(before, w.clock(), dns.Exactly(announced))
+	w.memory.dns = &dns
+}
+
+func (w *world) lookPublic() {
+	current := w.spec.Current
+	look := &Public{For: current.ID, Outcome: Pass}
+	switch served := w.served(); {
+	case len(served) == 0:
+		look.Outcome, look.Message = NoAnswer, "mta-sts.example.com does not answer"
+		if w.fault != "" {
+			look.Outcome = w.fault
+		}
+	default:
+		for _, s := range served {
+			if s.ID != current.ID {
+				look.Outcome, look.Seen, look.Message = WrongBody, &s, "mta-sts.example.com serves another policy"
+			}
+		}
+	}
+	var before Tried
+	if p := w.memory.public; p != nil && p.For == current.ID {
+		before = p.Tried
+	}
+	look.Tried = tried(before, w.clock(), look.Outcome == Pass)
+	w.memory.public = look
+}
+
+// --- one pass ---
+
+// pass decides until nothing is needed, and carries the decision out.
+func (w *world) pass() Decision {
+	w.t.Helper()
+	o := w.observe()
+	var d Decision
+	for range 12 {
+		d = w.decide(o)
+		switch {
+		case d.Need != NeedNothing:
+			w.satisfy(d.Need, &o)
+			continue
+		case w.atRest(d) && !w.clock().Before(w.restDue()):
+			w.lookDNS()
+			w.lookPublic()
+			w.lookMX()
+			o.MX, o.Public, o.DNS = w.memory.mx, w.memory.public, w.memory.dns
+			w.rest = w.clock().Add(w.restEvery)
+			if w.memory.dns.Tries > 0 || w.memory.public.Tries > 0 {
+				w.rest = w.clock().Add(200 * time.Second)
+			}
+			continue
+		}
+		break
+	}
+	if d.Need != NeedNothing {
+		w.t.Fatalf("the pass does not end: after twelve looks it still needs %s", d.Need)
+	}
+	w.fixedPoint(d, o)
+	w.apply(d)
+	return d
+}
+
+func (w *world) decide(o Observation) Decision {
+	w.t.Helper()
+	spec := w.spec.DeepCopy()
+	var before []byte
+	if !w.quick {
+		before = encoded(w.t, o)
+	}
+	d := Decide(w.spec, o, w.clock(), w.tm)
+	if !reflect.DeepEqual(spec, w.spec) {
+		w.t.Fatalf("Decide changed its input (-before +after):\n%s", cmp.Diff(spec, w.spec))
+	}
+	if !w.quick {
+		if diff := cmp.Diff(string(before), string(encoded(w.t, o))); diff != "" {
+			w.t.Fatalf("Decide changed the observation (-before +after):\n%s", diff)
+		}
+	}
+	return d
+}
+
+func encoded(t testing.TB, v any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// fixedPoint makes sure that the same observation, met again, asks for no further write (I9).
+func (w *world) fixedPoint(d Decision, o Observation) {
+	w.t.Helper()
+	if d.Remove {
+		return
+	}
+	again := Decide(d.Spec, o, w.clock(), w.tm)
+	if again.Need == NeedNothing && !reflect.DeepEqual(again.Spec, d.Spec) {
+		w.t.Fatalf("deciding again by the same observation writes again (-first +second):\n%s", cmp.Diff(d.Spec, again.Spec))
+	}
+}
+
+func (w *world) atRest(d Decision) bool {
+	switch d.State {
+	case v1alpha1.StateInForce, v1alpha1.StateHeld, v1alpha1.StateRetiring, v1alpha1.StateOrphaned:
+		return w.spec != nil && w.spec.Current != nil
+	default:
+		return false
+	}
+}
+
+func (w *world) restDue() time.Time {
+	if w.rest.IsZero() || w.restFor != w.spec.InForceID {
+		w.rest, w.restFor = w.clock().Add(time.Minute), w.spec.InForceID
+	}
+	return w.rest
+}
+
+func (w *world) apply(d Decision) {
+	w.t.Helper()
+	w.last = d
+	w.events = append(w.events, d.Events...)
+	w.wake = time.Time{}
+	if d.After > 0 {
+		w.wake = w.now.Add(d.After)
+	}
+	if w.atRest(d) {
+		if rest := w.restDue().Add(-w.skew); w.wake.IsZero() || rest.Before(w.wake) {
+			w.wake = rest
+		}
+	}
+	if d.Remove {
+		w.remove()
+		return
+	}
+	if d.Spec == nil {
+		return
+	}
+	d.Spec.Domain = domain
+	if !reflect.DeepEqual(d.Spec, w.spec) {
+		w.write(d.Spec)
+		if w.crash {
+			w.crash = false
+			w.restart(w.skew)
+			return
+		}
+	}
+	w.serve()
+	switch d.TXT {
+	case TXTPublish:
+		w.setTXT(d.Spec.AnnouncedID)
+	case TXTRemove:
+		w.setTXT("")
+	case TXTLeave:
+	}
+}
+
+func (w *world) write(spec *v1alpha1.MTASTSPublicationSpec) {
+	if w.onSpec != nil {
+		w.onSpec(w.spec, spec)
+	}
+	if w.spec == nil {
+		w.newUID()
+	}
+	w.spec = spec.DeepCopy()
+	w.writes++
+	// A write is an event of its own: another pass follows at once.
+	w.wake = w.now.Add(time.Millisecond)
+}
+
+func (w *world) remove() {
+	w.setTXT("")
+	w.spec, w.uid, w.shard, w.wake = nil, "", nil, time.Time{}
+	for _, p := range w.pods {
+		p.instance, p.next, p.due = nil, nil, time.Time{}
+	}
+	w.removed++
+	w.restart(w.skew)
+}
+
+// serve writes the current instance to the shard, from where pods take it after their lag.
+func (w *world) serve() {
+	current := w.spec.Current
+	if current == nil || (w.shard != nil && mtasts.ID(current.ID).Compare(mtasts.ID(w.shard.ID)) <= 0) {
+		return
+	}
+	w.shard = current.DeepCopy()
+	for i, p := range w.pods {
+		p.next, p.due = w.shard, w.now.Add(w.podLag*time.Duration(i+1))
+	}
+}
+
+func (w *world) setTXT(id string) {
+	if id == w.txt {
+		return
+	}
+	if w.onTXT != nil {
+		w.onTXT(w.txt, id)
+	}
+	w.txt = id
+	w.dnsDue = w.now.Add(w.dnsLag)
+	w.writes++
+}
+
+// --- time ---
+
+// advance lets d pass, with everything that is due in it.
+func (w *world) advance(d time.Duration) {
+	w.t.Helper()
+	end := w.now.Add(d)
+	for range 200000 {
+		w.now = w.nextAfter(end)
+		if w.tick() || (!w.wake.IsZero() && !w.wake.After(w.now)) {
+			w.pass()
+		}
+		if !w.now.Before(end) && (w.wake.IsZero() || w.wake.After(w.now)) {
+			return
+		}
+	}
+	w.t.Fatal("too much happens: the operator does not come to rest")
+}
+
+func (w *world) nextAfter(end time.Time) time.Time {
+	next := end
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(next) {
+			next = t
+		}
+	}
+	earlier(w.wake)
+	if !w.dnsStuck {
+		earlier(w.dnsDue)
+	}
+	for _, p := range w.pods {
+		earlier(p.due)
+	}
+	if next.Before(w.now) {
+		return w.now
+	}
+	return next
+}
+
+// tick lets pods and DNS take what is due, and says whether the operator hears of it.
+func (w *world) tick() bool {
+	heard := false
+	for _, p := range w.pods {
+		if !p.due.IsZero() && !p.due.After(w.now) {
+			p.instance, p.due, heard = p.next, time.Time{}, true
+		}
+	}
+	if !w.dnsStuck && !w.dnsDue.IsZero() && !w.dnsDue.After(w.now) {
+		w.records, w.dnsDue = nil, time.Time{}
+		if w.txt != "" {
+			w.records = []string{record(w.txt)}
+		}
+	}
+	if w.onTick != nil {
+		w.onTick()
+	}
+	return heard
+}
+
+// --- what stories ask ---
+
+// until lets time pass in small steps until the domain is shown in the state.
+func (w *world) until(state v1alpha1.State, within time.Duration) {
+	w.t.Helper()
+	w.when(string(state), within, func() bool { return w.last.State == state })
+}
+
+// when lets time pass in small steps until cond holds.
+func (w *world) when(what string, within time.Duration, cond func() bool) {
+	w.t.Helper()
+	step := max(within/200, time.Second)
+	for end := w.now.Add(within); !cond(); {
+		if w.now.After(end) {
+			w.t.Fatalf("not %s after %s but %s: %s %s", what, within, w.last.State, w.last.Reason, w.last.Message)
+		}
+		w.advance(step)
+	}
+}
+
+// inForce brings the policy into force and returns its id.
+func (w *world) inForce(p mtasts.Policy) string {
+	w.t.Helper()
+	w.want(p)
+	w.when("in force", 10*time.Minute, func() bool {
+		return w.last.State == v1alpha1.StateInForce && PolicyOf(*w.spec.Current).Equal(p)
+	})
+	return w.spec.Current.ID
+}
+
+func (w *world) wantState(state v1alpha1.State, reason string) {
+	w.t.Helper()
+	if w.last.State != state || w.last.Reason != reason {
+		w.t.Fatalf("state %s, reason %q (%s); want %s, %q", w.last.State, w.last.Reason, w.last.Message, state, reason)
+	}
+}
+
+// told counts the events with the reason.
+func (w *world) told(reason string) int {
+	n := 0
+	for _, e := range w.events {
+		if e.Reason == reason {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) entry(id string) *v1alpha1.LedgerEntry {
+	if w.spec == nil {
+		return nil
+	}
+	for i := range w.spec.Ledger {
+		if w.spec.Ledger[i].ID == id {
+			return &w.spec.Ledger[i]
+		}
+	}
+	return nil
+}
+
+// stayQuiet makes sure that nothing is written for d.
+func (w *world) stayQuiet(d time.Duration) {
+	w.t.Helper()
+	spec, writes := w.spec.DeepCopy(), w.writes
+	w.advance(d)
+	if w.writes != writes {
+		w.t.Fatalf("%d writes at rest (-before +after):\n%s", w.writes-writes, cmp.Diff(spec, w.spec))
+	}
+}
