@@ -31,8 +31,7 @@ func (r *domainReconciler) apply(ctx context.Context, s *scope) error {
 		return err
 	}
 	err := r.ensureChildren(ctx, s)
-	var taken *nameTakenError
-	if errors.As(err, &taken) {
+	if taken, ok := errors.AsType[*nameTakenError](err); ok {
 		s.taken = taken.Error()
 		return nil
 	}

@@ -50,7 +50,7 @@ func (w *statusWriter) mxAligned() {
 
 // mxHosts says for each live host what senders do with it, and since when no cached policy refuses it.
 func (w *statusWriter) mxHosts(policy mtasts.Policy, hosts []string) []v1alpha1.MXHost {
-	var out []v1alpha1.MXHost
+	out := make([]v1alpha1.MXHost, 0, len(hosts))
 	for _, host := range hosts {
 		h := v1alpha1.MXHost{Host: host, State: v1alpha1.MXCovered}
 		if !policy.Covers(host) {

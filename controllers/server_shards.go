@@ -30,22 +30,22 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	if err := r.refreshShards(ctx, server.Namespace, state); err != nil {
 		return 0, err
 	}
-	wanted, changed, err := r.plan(ctx, state, publications)
+	p, err := r.plan(ctx, state, publications)
 	if err != nil {
 		return 0, err
 	}
-	if err := r.dropKeys(ctx, server.Namespace, wanted, changed, publications); err != nil {
+	if err := r.dropKeys(ctx, server.Namespace, p, publications); err != nil {
 		return 0, err
 	}
-	for n := range wanted {
+	for n := range p.wanted {
 		// A shard that lost its owner or its marker is written again, as is one deleted by hand.
 		have := state.shards[n]
 		if have == nil || have.Data[policyserver.MarkerKey(n)] != policyserver.MarkerValue ||
 			!apiequality.Semantic.DeepEqual(have.OwnerReferences, server.Shard(n, nil).OwnerReferences) {
-			changed[n] = true
+			p.changed[n] = true
 		}
 	}
-	if len(changed) == 0 {
+	if len(p.changed) == 0 {
 		state.dirtySince = time.Time{}
 		return 0, nil
 	}
@@ -56,8 +56,8 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	if wait := state.dirtySince.Add(r.Timings.Coalesce).Sub(now); wait > 0 {
 		return wait, nil
 	}
-	for _, n := range slices.Sorted(maps.Keys(changed)) {
-		if err := r.writeShard(ctx, state, server.Shard(n, wanted[n]), n); err != nil {
+	for _, n := range slices.Sorted(maps.Keys(p.changed)) {
+		if err := r.writeShard(ctx, state, server.Shard(n, p.wanted[n]), n); err != nil {
 			return 0, err
 		}
 	}
@@ -119,24 +119,49 @@ func newer(a, b *corev1.ConfigMap) bool {
 	return aerr == nil && berr == nil && av > bv
 }
 
-// plan says what every shard should hold, and which of them differ. Hosts never move.
-func (r *serverReconciler) plan(ctx context.Context, state *serverState, publications []v1alpha1.MTASTSPublication) (map[int]map[string]string, map[int]bool, error) {
-	wanted, changed := map[int]map[string]string{}, map[int]bool{}
-	home, size := map[string]int{}, map[int]int{}
-	for n, shard := range state.shards {
-		wanted[n] = map[string]string{}
+// shardPlan is what every shard should hold.
+type shardPlan struct {
+	// wanted is the data of each shard but its marker; changed are the shards that differ from it.
+	wanted  map[int]map[string]string
+	changed map[int]bool
+	// home is the shard of each host, size the bytes in each shard.
+	home map[string]int
+	size map[int]int
+}
+
+// planFrom starts with what the shards hold now.
+func planFrom(shards map[int]*corev1.ConfigMap) *shardPlan {
+	p := &shardPlan{wanted: map[int]map[string]string{}, changed: map[int]bool{}, home: map[string]int{}, size: map[int]int{}}
+	for n, shard := range shards {
+		p.wanted[n] = map[string]string{}
 		if shard == nil {
 			continue
 		}
-		for key, value := range shard.Data {
-			if strings.HasPrefix(key, policyserver.MarkerPrefix) {
-				continue
+		for host, value := range shard.Data {
+			if !strings.HasPrefix(host, policyserver.MarkerPrefix) {
+				p.wanted[n][host] = value
+				p.size[n] += len(host) + len(value)
+				p.home[host] = n
 			}
-			wanted[n][key] = value
-			size[n] += len(key) + len(value)
-			home[key] = n
 		}
 	}
+	return p
+}
+
+// put sets a host's value in shard n.
+func (p *shardPlan) put(n int, host, value string) {
+	if p.wanted[n] == nil {
+		p.wanted[n] = map[string]string{}
+	}
+	p.size[n] += len(host) + len(value) - len(p.wanted[n][host])
+	p.wanted[n][host] = value
+	p.home[host] = n
+	p.changed[n] = true
+}
+
+// plan says what every shard should hold, and which of them differ. Hosts never move.
+func (r *serverReconciler) plan(ctx context.Context, state *serverState, publications []v1alpha1.MTASTSPublication) (*shardPlan, error) {
+	p := planFrom(state.shards)
 	for i := range publications {
 		pub := &publications[i]
 		if pub.Spec.Current == nil {
@@ -144,31 +169,27 @@ func (r *serverReconciler) plan(ctx context.Context, state *serverState, publica
 		}
 		host := mtasts.PolicyHost(pub.Spec.Domain)
 		value := policyserver.EncodeEntry(mtasts.ID(pub.Spec.Current.ID), pub.Spec.Current.Body)
-		n, placed := home[host]
-		if placed && wanted[n][host] == value {
+		n, placed := p.home[host]
+		if !placed {
+			if n, placed = state.homes[host]; !placed {
+				n = firstWithRoom(p.size, len(host)+len(value))
+			}
+			p.put(n, host, value)
 			continue
 		}
-		if placed {
-			allowed, err := r.mayReplace(ctx, pub, wanted[n][host])
-			if err != nil {
-				return nil, nil, err
-			}
-			if !allowed {
-				continue
-			}
-		} else if n, placed = state.homes[host]; !placed {
-			n = firstWithRoom(size, len(host)+len(value))
+		if p.wanted[n][host] == value {
+			continue
 		}
-		if wanted[n] == nil {
-			wanted[n] = map[string]string{}
+		allowed, err := r.mayReplace(ctx, pub, p.wanted[n][host])
+		if err != nil {
+			return nil, err
 		}
-		size[n] += len(host) + len(value) - len(wanted[n][host])
-		wanted[n][host] = value
-		home[host] = n
-		changed[n] = true
+		if allowed {
+			p.put(n, host, value)
+		}
 	}
-	state.homes = home
-	return wanted, changed, nil
+	state.homes = p.home
+	return p, nil
 }
 
 // firstWithRoom is the first shard that the entry fits into.
@@ -203,12 +224,12 @@ func (r *serverReconciler) mayReplace(ctx context.Context, pub *v1alpha1.MTASTSP
 }
 
 // dropKeys takes away the hosts that have no publication, each after the API server has said so.
-func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, wanted map[int]map[string]string, changed map[int]bool, publications []v1alpha1.MTASTSPublication) error {
+func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, p *shardPlan, publications []v1alpha1.MTASTSPublication) error {
 	known := map[string]bool{}
 	for i := range publications {
 		known[mtasts.PolicyHost(publications[i].Spec.Domain)] = true
 	}
-	for n, entries := range wanted {
+	for n, entries := range p.wanted {
 		for host := range entries {
 			if known[host] {
 				continue
@@ -222,7 +243,7 @@ func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, wante
 				return fmt.Errorf("reading publication %s: %w", domain, err)
 			}
 			delete(entries, host)
-			changed[n] = true
+			p.changed[n] = true
 		}
 	}
 	return nil

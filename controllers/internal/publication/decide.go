@@ -199,9 +199,10 @@ func (p *pass) contaminated() bool {
 		seen = true
 		p.reopen(id)
 	}
-	if p.wrongBody() && p.o.Public.Seen != nil {
-		seen = true
-		p.open(p.o.Public.Seen.ID, p.o.Public.Seen.Policy, v1alpha1.OriginSeen)
+	// A look made for an instance that was superseded since saw what senders saw all the same.
+	if look := p.o.Public; look != nil && look.Outcome == WrongBody && look.Seen != nil {
+		seen = seen || p.wrongBody()
+		p.open(look.Seen.ID, look.Seen.Policy, v1alpha1.OriginSeen)
 	}
 	return seen
 }
