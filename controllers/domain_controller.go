@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/time/rate"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
@@ -41,6 +42,7 @@ type domainReconciler struct {
 	kinds     *optionalKinds
 	memories  *memories
 	clockedBy *apiDate
+	restLooks *rate.Limiter
 }
 
 // +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies,verbs=get;list;watch

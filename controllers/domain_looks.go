@@ -215,8 +215,18 @@ func (r *domainReconciler) restLook(s *scope) time.Duration {
 	return s.memory.restDue(s.publication.Spec.InForceID, now, r.Timings).Sub(now)
 }
 
-// lookAtRest makes the periodic looks at what is in force.
+// restLooksPerSecond bounds the looks at domains at rest, whose number knows no bound: DNS and mail
+// servers of others answer them.
+const restLooksPerSecond = 10
+
+// lookAtRest makes the periodic looks at what is in force, if the domain gets its turn.
 func (r *domainReconciler) lookAtRest(ctx context.Context, s *scope) error {
+	turn := r.restLooks.Reserve()
+	if wait := turn.Delay(); wait > 0 {
+		turn.Cancel()
+		s.memory.lookAt = r.Clock.Now().Add(wait)
+		return nil
+	}
 	r.lookDNS(ctx, s)
 	r.lookPublic(ctx, s)
 	r.lookMX(ctx, s)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/time/rate"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -45,6 +46,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	domains := &domainReconciler{
 		Options: o, client: mgr.GetClient(), live: live, children: written, instances: shared, kinds: kinds,
 		recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), memories: newMemories(), clockedBy: clocked,
+		restLooks: rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond),
 	}
 	servers := &serverReconciler{
 		Options: o, client: mgr.GetClient(), live: live, children: written, instances: shared,
