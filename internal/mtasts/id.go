@@ -35,8 +35,13 @@ func MintID(now time.Time, last ID, body string) ID {
 	if end := time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC); t.After(end) {
 		t = end
 	}
+	return ID(t.Format(idTimeLayout) + digest(body))
+}
+
+// digest is the part of an id that tells bodies apart.
+func digest(body string) string {
 	sum := sha256.Sum256([]byte(body))
-	return ID(t.Format(idTimeLayout) + hex.EncodeToString(sum[:idDigestBytes]))
+	return hex.EncodeToString(sum[:idDigestBytes])
 }
 
 func latest(a, b time.Time) time.Time {
@@ -55,6 +60,13 @@ func ParseID(s string) (ID, bool) {
 		return "", false
 	}
 	return ID(s), true
+}
+
+// Names reports whether the id is ours and was minted for this body. Eight digits
+// keep mistakes apart, not forgers.
+func (id ID) Names(body string) bool {
+	_, ours := ParseID(string(id))
+	return ours && string(id[len(idTimeLayout):]) == digest(body)
 }
 
 // Time returns when the id was minted, or the zero time if it is not ours.

@@ -82,6 +82,29 @@ func TestParseID(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	tests := []struct {
+		name string
+		id   mtasts.ID
+		body string
+		want bool
+	}{
+		{"the body it was minted for", "20260102150405" + digest, "body", true},
+		{"another time", "20270102150405" + digest, "body", true},
+		{"another body", "20260102150405" + digest, "body\n", false},
+		{"no body", "20260102150405" + digest, "", false},
+		{"an id that is not ours", "2026010215040" + digest, "body", false},
+		{"no id", "", "", false},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := test.id.Names(test.body); got != test.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
 func TestCompareOrdersIDs(t *testing.T) {
 	ascending := []mtasts.ID{
 		"", "2026", "zzz", "20260102150405" + "00000000", "20260102150405" + "00000001", "20260102150406" + "00000000", "99991231235959" + "ffffffff",
@@ -112,6 +135,9 @@ func FuzzMintID(f *testing.F) {
 		}
 		if record, err := mtasts.ParseRecord(mtasts.Record{ID: string(id)}.String()); err != nil || record.ID != string(id) {
 			t.Errorf("the record of %q reads %+v, %v", id, record, err)
+		}
+		if !id.Names(body) || id.Names(body+"x") {
+			t.Errorf("%q does not name its body, or names another", id)
 		}
 		if id != mtasts.MintID(at, mtasts.ID(last), body) {
 			t.Error("minting depends on more than its arguments")

@@ -24,16 +24,19 @@ import (
 // patience is how long a test waits for something that must happen.
 const patience = 20 * time.Second
 
-// testID returns the n-th id of a rising sequence.
+// testID returns the n-th id of a rising sequence, minted for its body.
 func testID(n int) mtasts.ID {
 	at := time.Date(2026, time.January, 1, 0, 0, n, 0, time.UTC)
-	return mtasts.ID(at.Format("20060102150405") + fmt.Sprintf("%08x", n))
+	return mtasts.MintID(at, "", bodyAt(at))
 }
 
-// testBody returns a policy that contains its id, so that a reader can tell
-// whether header and body belong together.
-func testBody(id mtasts.ID) string {
-	return "version: STSv1\r\nmode: testing\r\nmx: id-" + string(id) + ".example.com\r\nmax_age: 86400\r\n"
+// testBody returns the body of a testID.
+func testBody(id mtasts.ID) string { return bodyAt(id.Time()) }
+
+// bodyAt returns a policy that contains the time of its id, so that a reader can
+// tell whether header and body belong together.
+func bodyAt(at time.Time) string {
+	return "version: STSv1\r\nmode: testing\r\nmx: at-" + at.Format("150405") + ".example.com\r\nmax_age: 86400\r\n"
 }
 
 // value returns the shard value of the n-th instance.

@@ -47,7 +47,9 @@ func EncodeEntry(id mtasts.ID, body string) string {
 
 // DecodeEntry splits a shard value into id and body. The error says what is
 // wrong: no line with an id, an id that is not well-formed (RFC 8461 §3.1), no
-// body, or a body of more than MaxBodyBytes bytes.
+// body, a body of more than MaxBodyBytes bytes, or one that the id was not minted
+// for. The last keeps a value that was edited by hand from being served: senders
+// would cache the wrong body under an id that is right.
 func DecodeEntry(value string) (mtasts.ID, string, error) {
 	line, body, found := strings.Cut(value, "\n")
 	if !found {
@@ -61,6 +63,8 @@ func DecodeEntry(value string) (mtasts.ID, string, error) {
 		return "", "", errors.New("the body is empty")
 	case len(body) > MaxBodyBytes:
 		return "", "", fmt.Errorf("the body has %d bytes, more than %d", len(body), MaxBodyBytes)
+	case !id.Names(body):
+		return "", "", fmt.Errorf("id %s was minted for another body", id)
 	}
 	return id, body, nil
 }

@@ -3,18 +3,25 @@ package policyserver
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
 
 func TestDecodeEntry(t *testing.T) {
 	id := string(testID(1))
+	minted := func(body string) string {
+		return EncodeEntry(mtasts.MintID(time.Time{}, "", body), body)
+	}
 	tests := map[string]struct {
 		value   string
 		wantErr string
 	}{
-		"a body with LF line ends is accepted":     {id + "\nversion: STSv1\n", ""},
-		"a body with CRLF line ends is accepted":   {id + "\nversion: STSv1\r\n", ""},
-		"a body may begin with an empty line":      {id + "\n\n", ""},
-		"a body of 64 KiB is accepted":             {id + "\n" + strings.Repeat("x", 64<<10), ""},
+		"a body with LF line ends is accepted":     {minted("version: STSv1\n"), ""},
+		"a body with CRLF line ends is accepted":   {minted("version: STSv1\r\n"), ""},
+		"a body may begin with an empty line":      {minted("\n"), ""},
+		"a body of 64 KiB is accepted":             {minted(strings.Repeat("x", 64<<10)), ""},
+		"an id minted for another body is refused": {id + "\n" + testBody(testID(2)), "another body"},
 		"one byte more is refused":                 {id + "\n" + strings.Repeat("x", 64<<10+1), "65537 bytes"},
 		"an empty value is refused":                {"", "not terminated"},
 		"an id alone is refused":                   {id, "not terminated"},
@@ -37,7 +44,7 @@ func TestDecodeEntry(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if string(gotID) != id || EncodeEntry(gotID, gotBody) != tt.value {
+			if EncodeEntry(gotID, gotBody) != tt.value {
 				t.Errorf("got id %q and %s", gotID, digest(gotBody))
 			}
 		})
@@ -62,10 +69,14 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add(value(1))
 	f.Add("\n")
 	f.Add(string(testID(1)) + "\n")
+	f.Add(EncodeEntry(testID(1), testBody(testID(2))))
 	f.Fuzz(func(t *testing.T, value string) {
 		id, body, err := DecodeEntry(value)
 		if err == nil && EncodeEntry(id, body) != value {
 			t.Errorf("%q decodes to %q and %q, which encode to something else", value, id, body)
+		}
+		if err == nil && !id.Names(body) {
+			t.Errorf("%q is accepted although its id was minted for another body", value)
 		}
 		if err != nil && (id != "" || body != "") {
 			t.Errorf("%q is refused but returns %q and %q", value, id, body)

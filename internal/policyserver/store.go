@@ -22,7 +22,7 @@ type LoadReport struct {
 	// KeptOlderID counts files whose id is smaller than the one being served.
 	KeptOlderID int
 	// KeptMalformed counts files that cannot be used: not an entry, or an id
-	// that already names another body. Also counted when there was no earlier
+	// that was minted for another body. Also counted when there was no earlier
 	// entry to keep.
 	KeptMalformed int
 	// KeptShardMissing counts hosts without a file that stay because a shard
@@ -173,8 +173,6 @@ func (s *Store) offer(host, value string) (*entry, error) {
 		switch order := id.Compare(known.id); {
 		case order < 0:
 			return known, errOlderID
-		case order == 0 && body != known.body:
-			return known, errors.New("the id already names another body")
 		case order == 0:
 			return known, nil
 		}

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,6 +83,11 @@ func TestLoadKeepsTheFences(t *testing.T) {
 			snapshots: []files{shards(1, files{hostA: value(1)}), shards(1, files{hostA: EncodeEntry(testID(1), two)})},
 			want:      map[string]string{hostA: one},
 			report:    LoadReport{Hosts: 1, KeptMalformed: 1},
+		},
+		"a body that its id was not minted for is not served even to begin with": {
+			snapshots: []files{shards(1, files{hostA: EncodeEntry(testID(1), two), hostB: value(1)})},
+			want:      map[string]string{hostB: one},
+			report:    LoadReport{Hosts: 1, Added: 1, KeptMalformed: 1},
 		},
 		"the same entry again changes nothing": {
 			snapshots: []files{shards(1, files{hostA: value(1)}), shards(1, files{hostA: value(1)})},
@@ -288,7 +292,7 @@ func (o *observer) look(t *testing.T, handler http.Handler, host string, mayGo b
 	if known, ok := o.bodies[id]; ok && known != body {
 		t.Errorf("%s: id %s names two bodies", host, id)
 	}
-	if !strings.Contains(body, id) {
+	if body != testBody(mtasts.ID(id)) {
 		t.Errorf("%s: body of another id than %s: %q", host, id, body)
 	}
 	o.last, o.bodies[id] = id, body
