@@ -24,6 +24,8 @@ type claims struct {
 	publication *v1alpha1.MTASTSPublication
 	// winner is the policy that the publication follows; nil if there is none.
 	winner *v1alpha1.MTASTSPolicy
+	// heir is the policy of another namespace to which the domain is handed over; nil if there is none.
+	heir *v1alpha1.MTASTSPolicy
 	// frozen is set when the winner may not be followed as it is now: what was published stays.
 	frozen *refusal
 	// refused are the other policies of the domain, each with the reason.
@@ -49,6 +51,9 @@ func sortClaims(policies []v1alpha1.MTASTSPolicy, publications []v1alpha1.MTASTS
 			candidates = append(candidates, p)
 		case c.publication != nil:
 			c.refused[p] = elsewhere(p, c.publication)
+			if c.publication.Annotations[v1alpha1.TransferToAnnotation] == p.Namespace && r == nil && (c.heir == nil || byAge(p, c.heir) < 0) {
+				c.heir = p
+			}
 		case r != nil:
 			c.refused[p] = *r
 		default:

@@ -60,16 +60,7 @@ func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconc
 	if err := r.kinds.wait(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
-	s, err := r.observe(ctx, key.Domain)
-	if err == nil {
-		err = r.decide(ctx, s)
-	}
-	if err == nil {
-		err = r.apply(ctx, s)
-	}
-	if err == nil {
-		err = r.report(ctx, s)
-	}
+	s, err := r.pass(ctx, key.Domain)
 	if after, again := tryAgain(err); again {
 		return reconcile.Result{RequeueAfter: after}, nil
 	}
@@ -77,6 +68,23 @@ func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconc
 		return reconcile.Result{}, fmt.Errorf("publishing %s: %w", key.Domain, err)
 	}
 	return reconcile.Result{RequeueAfter: r.next(s)}, nil
+}
+
+func (r *domainReconciler) pass(ctx context.Context, domain string) (*scope, error) {
+	s, err := r.observe(ctx, domain)
+	if err != nil {
+		return nil, err
+	}
+	if s.heir != nil && s.publication.DeletionTimestamp.IsZero() {
+		return s, r.handOver(ctx, s)
+	}
+	if err := r.decide(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := r.apply(ctx, s); err != nil {
+		return nil, err
+	}
+	return s, r.report(ctx, s)
 }
 
 // tryAgain says whether a pass that ended with err is made again without complaint, and when; 0 means

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
@@ -31,6 +33,8 @@ type memory struct {
 	// hostGeneration was read by external-dns at hostReadAt.
 	hostGeneration int64
 	hostReadAt     time.Time
+	// wrote are the versions that came of the operator's own writes, until the cache has them.
+	wrote map[types.UID]client.Object
 	// lookAt is when the domain at rest is looked at next, lookFor the id that was in force then.
 	lookAt  time.Time
 	lookFor string
@@ -48,7 +52,7 @@ func (m *memories) of(domain string) *memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.byDomain[domain] == nil {
-		m.byDomain[domain] = &memory{domain: domain, mxSeen: map[string]time.Time{}}
+		m.byDomain[domain] = &memory{domain: domain, mxSeen: map[string]time.Time{}, wrote: map[types.UID]client.Object{}}
 	}
 	return m.byDomain[domain]
 }
@@ -59,17 +63,24 @@ func (m *memories) forget(domain string) {
 	delete(m.byDomain, domain)
 }
 
-// hostRead is since when external-dns knows the host's record. What it read before the operator
-// started counts from the object's creation.
+// hostRead is since when external-dns is known to have read the host's record: a restart counts from
+// the start, because looking too early costs an hour and looking late a minute.
 func (m *memory) hostRead(e *externaldnsv1alpha1.DNSEndpoint, now time.Time) time.Time {
 	if m.hostGeneration != e.Generation {
-		first := m.hostGeneration == 0
 		m.hostGeneration, m.hostReadAt = e.Generation, now
-		if first && e.Generation == 1 {
-			m.hostReadAt = e.CreationTimestamp.Time
-		}
 	}
 	return m.hostReadAt
+}
+
+// newest is the newest known version of an object: the cached one, or what the operator itself wrote
+// and its cache does not show yet. Deciding by less would only end in a conflict.
+func newest[T client.Object](m *memory, cached T) T {
+	wrote, ok := m.wrote[cached.GetUID()].(T)
+	if ok && newer(wrote, cached) {
+		return wrote
+	}
+	delete(m.wrote, cached.GetUID())
+	return cached
 }
 
 func (m *memory) sawMX(host string, until time.Time) {

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -84,6 +85,11 @@ func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (rec
 	} else {
 		after, err = r.serve(ctx, key.Namespace, state, publications.Items)
 	}
+	obstacle := ""
+	if taken, ok := errors.AsType[*nameTakenError](err); ok {
+		obstacle, err, after = taken.Error(), nil, r.Timings.AskRest
+	}
+	r.instances.obstructed(ctx, key.Namespace, obstacle, publications.Items)
 	if after, again := tryAgain(err); again {
 		return reconcile.Result{RequeueAfter: after}, nil
 	}

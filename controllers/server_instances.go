@@ -25,6 +25,8 @@ type instances struct {
 	mu    sync.Mutex
 	views map[viewKey]view
 	ahead map[viewKey]publication.Greater
+	// obstacles says, by namespace, why there can be no policy server.
+	obstacles map[string]string
 }
 
 type viewKey struct{ namespace, domain string }
@@ -39,6 +41,7 @@ func newInstances(ask *asker) *instances {
 	return &instances{
 		ask: ask, wake: make(chan event.TypedGenericEvent[domainKey], 1024),
 		views: map[viewKey]view{}, ahead: map[viewKey]publication.Greater{},
+		obstacles: map[string]string{},
 	}
 }
 
@@ -49,7 +52,25 @@ func (i *instances) view(namespace, domain, id string) publication.Servers {
 	if v := i.views[viewKey{namespace, domain}]; v.id == id {
 		return v.servers
 	}
-	return publication.Servers{}
+	return publication.Servers{Obstacle: i.obstacles[namespace]}
+}
+
+// obstructed notes what is in the way of a namespace's server, "" for nothing, and wakes its domains.
+func (i *instances) obstructed(ctx context.Context, namespace, obstacle string, publications []v1alpha1.MTASTSPublication) {
+	i.mu.Lock()
+	changed := i.obstacles[namespace] != obstacle
+	if obstacle == "" {
+		delete(i.obstacles, namespace)
+	} else {
+		i.obstacles[namespace] = obstacle
+	}
+	i.mu.Unlock()
+	if !changed {
+		return
+	}
+	for k := range publications {
+		i.wakeUp(ctx, publications[k].Spec.Domain)
+	}
 }
 
 // greater is an instance of ours, found in a shard, that the domain's publication does not know.

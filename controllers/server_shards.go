@@ -112,10 +112,10 @@ func (r *serverReconciler) missing(ctx context.Context, old *corev1.ConfigMap) *
 	return &live
 }
 
-// newer says whether a was written after b.
-func newer(a, b *corev1.ConfigMap) bool {
-	av, aerr := strconv.ParseUint(a.ResourceVersion, 10, 64)
-	bv, berr := strconv.ParseUint(b.ResourceVersion, 10, 64)
+// newer says whether a, a version of the same object, was written after b.
+func newer(a, b client.Object) bool {
+	av, aerr := strconv.ParseUint(a.GetResourceVersion(), 10, 64)
+	bv, berr := strconv.ParseUint(b.GetResourceVersion(), 10, 64)
 	return aerr == nil && berr == nil && av > bv
 }
 

@@ -54,6 +54,7 @@ func (p *pass) served() bool {
 	}
 	reason, message := Lag(s, p.Spec.Current.ID)
 	p.wait(v1alpha1.StateServing, reason, message)
+	p.Stalled = s.Obstacle != ""
 	if len(s.Behind) > 0 && s.Behind[0].Problem == v1alpha1.ReasonProbeBlocked {
 		since := s.Behind[0].Since
 		p.Stalled = p.now.Sub(since) >= p.t.BlockedPatience
@@ -65,6 +66,8 @@ func (p *pass) served() bool {
 // Lag says what the servers wait for, as a reason of condition PolicyServed and a sentence.
 func Lag(s Servers, id string) (reason, message string) {
 	switch {
+	case s.Obstacle != "":
+		return v1alpha1.ReasonNameTaken, s.Obstacle
 	case len(s.Behind) > 0:
 		b := s.Behind[0]
 		message = fmt.Sprintf("pod %s on node %s ", b.Pod, b.Node)
@@ -178,7 +181,7 @@ func (p *pass) announce() {
 	p.Spec.AnnouncedAt = p.stamp()
 	p.Spec.UID = p.o.UID
 	p.TXT = TXTPublish
-	p.wait(v1alpha1.StateAnnouncing, v1alpha1.ReasonAnnouncing, "id "+p.Spec.AnnouncedID+" was handed to DNS a moment ago")
+	p.wait(v1alpha1.StateAnnouncing, v1alpha1.ReasonAnnouncing, "waiting until DNS answers id "+p.Spec.AnnouncedID)
 	if p.unverified != "" {
 		p.warn(v1alpha1.ReasonAnnouncedUnverified, "id "+p.Spec.AnnouncedID+" goes ahead although "+p.unverified+": an older id that stays would keep older policies alive in senders")
 	}

@@ -1,0 +1,35 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+)
+
+// handOver gives the domain to the namespace that the publication's annotation names: what was promised
+// is recorded there first, then everything here goes. A crash in between is resumed, because the older
+// publication stays the incumbent, and its annotation with it. For a moment DNS answers no id: senders
+// keep what they cached (RFC 8461 §3.3).
+func (r *domainReconciler) handOver(ctx context.Context, s *scope) error {
+	spec := s.publication.Spec.DeepCopy()
+	// Without its UID the copy counts as restored: the heir looks at the world, and mints above all
+	// that it finds. Nothing is in force there until its own servers have it.
+	spec.UID, spec.InForceID = "", ""
+	spec.PolicyRef, spec.PolicyGoneAt, spec.Retirement = nil, nil, nil
+	copied := &v1alpha1.MTASTSPublication{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.heir.Namespace, Name: s.domain,
+			Labels: map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy},
+		},
+		Spec: *spec,
+	}
+	if err := r.client.Create(ctx, copied); client.IgnoreAlreadyExists(err) != nil {
+		return fmt.Errorf("recording the publication in namespace %s: %w", s.heir.Namespace, err)
+	}
+	r.recorder.Eventf(s.heir, s.publication, "Normal", v1alpha1.ReasonAdopted, "Transfer", "%s is handed over from namespace %s", s.domain, s.publication.Namespace)
+	return r.removeAll(ctx, s)
+}
