@@ -57,6 +57,7 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 		s.observation.Servers = publication.Servers{} // what pods said was about another instance
 	}
 	s.publication = updated
+	s.memory.wrote[updated.UID] = updated
 	return nil
 }
 

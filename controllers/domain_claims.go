@@ -125,7 +125,7 @@ func wantedPolicy(p *v1alpha1.MTASTSPolicy) mtasts.Policy {
 	return mtasts.Policy{Mode: mtasts.Mode(p.Spec.Mode), MX: p.Spec.MX, MaxAgeSeconds: int64(p.Spec.MaxAgeSeconds)}
 }
 
-// claimsOf reads the claims on a domain from the cache.
+// claimsOf reads the claims on a domain from the cache, each in the newest version that is known.
 func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims, error) {
 	var policies v1alpha1.MTASTSPolicyList
 	if err := r.client.List(ctx, &policies, client.MatchingFields{domainIndex: domain}); err != nil {
@@ -134,6 +134,13 @@ func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims,
 	var publications v1alpha1.MTASTSPublicationList
 	if err := r.client.List(ctx, &publications, client.MatchingFields{domainIndex: domain}); err != nil {
 		return claims{}, fmt.Errorf("listing publications of %s: %w", domain, err)
+	}
+	known := r.memories.of(domain)
+	for i := range policies.Items {
+		policies.Items[i] = *newest(known, &policies.Items[i])
+	}
+	for i := range publications.Items {
+		publications.Items[i] = *newest(known, &publications.Items[i])
 	}
 	return sortClaims(policies.Items, publications.Items, r.Config), nil
 }

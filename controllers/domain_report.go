@@ -18,12 +18,12 @@ import (
 // happened.
 func (r *domainReconciler) report(ctx context.Context, s *scope) error {
 	for policy, why := range s.refused {
-		if err := r.reportPolicy(ctx, policy, refusedStatus(policy, why, s.now(r))); err != nil {
+		if err := r.reportPolicy(ctx, s.memory, policy, refusedStatus(policy, why, s.now(r))); err != nil {
 			return err
 		}
 	}
 	if s.winner != nil && (s.publication == nil || s.publication.DeletionTimestamp.IsZero()) {
-		if err := r.reportPolicy(ctx, s.winner, s.status(r.kinds, s.now(r), r.Timings)); err != nil {
+		if err := r.reportPolicy(ctx, s.memory, s.winner, s.status(r.kinds, s.now(r), r.Timings)); err != nil {
 			return err
 		}
 	}
@@ -38,7 +38,7 @@ func (r *domainReconciler) report(ctx context.Context, s *scope) error {
 
 func (s *scope) now(r *domainReconciler) metav1.Time { return metav1.NewTime(r.Clock.Now()) }
 
-func (r *domainReconciler) reportPolicy(ctx context.Context, policy *v1alpha1.MTASTSPolicy, status v1alpha1.MTASTSPolicyStatus) error {
+func (r *domainReconciler) reportPolicy(ctx context.Context, m *memory, policy *v1alpha1.MTASTSPolicy, status v1alpha1.MTASTSPolicyStatus) error {
 	if apiequality.Semantic.DeepEqual(policy.Status, status) {
 		return nil
 	}
@@ -48,6 +48,7 @@ func (r *domainReconciler) reportPolicy(ctx context.Context, policy *v1alpha1.MT
 	if err := r.client.Status().Patch(ctx, updated, patch); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reporting policy %s/%s: %w", policy.Namespace, policy.Name, err)
 	}
+	m.wrote[updated.UID] = updated
 	return nil
 }
 
@@ -72,6 +73,7 @@ func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) erro
 		return fmt.Errorf("reporting publication %s: %w", s.domain, err)
 	}
 	s.publication = updated
+	s.memory.wrote[updated.UID] = updated
 	return nil
 }
 
