@@ -66,7 +66,7 @@ func failing(tries int, since time.Duration) publication.Tried {
 	return publication.Tried{At: testNow, Tries: tries, Since: testNow.Add(-since)}
 }
 
-// summary is "Ready Reconciling Stalled", with - for a condition that is absent.
+// summary is "Ready/Reconciling/Stalled", with - for a condition that is absent.
 func summary(status v1alpha1.MTASTSPolicyStatus) string {
 	var out []string
 	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled} {
@@ -76,7 +76,7 @@ func summary(status v1alpha1.MTASTSPolicyStatus) string {
 			out = append(out, "-")
 		}
 	}
-	return strings.Join(out, " ")
+	return strings.Join(out, "/")
 }
 
 func TestReadyReconcilingAndStalledSayWhereADomainStands(t *testing.T) {
@@ -84,53 +84,53 @@ func TestReadyReconcilingAndStalledSayWhereADomainStands(t *testing.T) {
 		change func(*scope)
 		want   string
 	}{
-		"in force": {func(*scope) {}, "True - -"},
+		"in force": {func(*scope) {}, "True/-/-"},
 		"an edit on its way keeps what was Ready": {func(s *scope) {
 			s.winner.Status = s.testStatus()
 			s.decision.State, s.decision.Reason = v1alpha1.StateServing, v1alpha1.ReasonReplicaLagging
-		}, "True True -"},
+		}, "True/True/-"},
 		"a first publication on its way": {func(s *scope) {
 			s.publication.Spec.InForceID = ""
 			s.decision.State = v1alpha1.StateAnnouncing
-		}, "Unknown True -"},
+		}, "Unknown/True/-"},
 		"held": {func(s *scope) {
 			s.decision.State, s.decision.Reason, s.decision.Stalled = v1alpha1.StateHeld, v1alpha1.ReasonUncoveredMX, true
-		}, "False - True"},
+		}, "False/-/True"},
 		"held while the MX lookup is pending": {func(s *scope) {
 			s.decision.State, s.decision.Reason = v1alpha1.StateHeld, v1alpha1.ReasonMXLookupPending
-		}, "Unknown True -"},
+		}, "Unknown/True/-"},
 		"a live MX host that senders refuse is an alarm, but what was wanted is in force": {func(s *scope) {
 			s.observation.MX.Hosts = []string{"mx9.example.com"}
-		}, "True - -"},
+		}, "True/-/-"},
 		"one failed look proves nothing": {func(s *scope) {
 			s.winner.Status = s.testStatus()
 			s.observation.Public.Outcome, s.observation.Public.Tried = publication.Broken, failing(1, 0)
 			s.observation.DNS.IDs, s.observation.DNS.Records, s.observation.DNS.Tried = nil, nil, failing(1, 0)
-		}, "True - -"},
+		}, "True/-/-"},
 		"three failed looks in two minutes prove nothing": {func(s *scope) {
 			s.winner.Status = s.testStatus()
 			s.observation.Public.Outcome, s.observation.Public.Tried = publication.Broken, failing(3, 2*time.Minute)
-		}, "True - -"},
+		}, "True/-/-"},
 		"a URL that was broken three times in ten minutes is broken": {func(s *scope) {
 			s.winner.Status = s.testStatus()
 			s.observation.Public.Outcome, s.observation.Public.Tried = publication.Broken, failing(3, 10*time.Minute)
-		}, "False - -"},
+		}, "False/-/-"},
 		"a URL that does not answer is no proof, however often": {func(s *scope) {
 			s.winner.Status = s.testStatus()
 			s.observation.Public.Outcome, s.observation.Public.Tried = publication.NoAnswer, failing(30, time.Hour)
-		}, "True - -"},
+		}, "True/-/-"},
 		"DNS without the id for ten minutes is broken": {func(s *scope) {
 			s.winner.Status = s.testStatus()
 			*s.observation.DNS = publication.DNS{Answer: publication.Absent, Tried: failing(3, 10*time.Minute)}
-		}, "False - -"},
+		}, "False/-/-"},
 		"DNS that cannot be asked proves nothing": {func(s *scope) {
 			s.winner.Status = s.testStatus()
 			*s.observation.DNS = publication.DNS{Answer: publication.Unknown, Tried: failing(30, time.Hour)}
-		}, "True - -"},
-		"a name that is taken stalls": {func(s *scope) { s.taken = "Ingress x exists" }, "False - True"},
+		}, "True/-/-"},
+		"a name that is taken stalls": {func(s *scope) { s.taken = "Ingress x exists" }, "False/-/True"},
 		"a claim that may no longer be followed stalls": {func(s *scope) {
 			s.frozen = &refusal{v1alpha1.ReasonDomainNotAllowed, "no"}
-		}, "False - True"},
+		}, "False/-/True"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := inForceScope()
