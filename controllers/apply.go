@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -95,8 +97,11 @@ func (c children) refuseForeign(ctx context.Context, desired client.Object) erro
 }
 
 // isOurs decides by label and domain, never by ownership: restored and orphaned objects have no owner.
+// An object that lost its label by hand is known by the field manager that wrote it.
 func isOurs(o client.Object, domain string) bool {
-	return o.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedBy && o.GetAnnotations()[v1alpha1.DomainAnnotation] == domain
+	written := func(f metav1.ManagedFieldsEntry) bool { return f.Manager == FieldOwner }
+	return o.GetAnnotations()[v1alpha1.DomainAnnotation] == domain &&
+		(o.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedBy || slices.ContainsFunc(o.GetManagedFields(), written))
 }
 
 // endpoint creates a DNSEndpoint or updates the cached one.

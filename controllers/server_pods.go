@@ -62,7 +62,7 @@ func newAsker(c clock.PassiveClock) *asker {
 // listServers lists the server pods of a namespace.
 func listServers(ctx context.Context, r client.Reader, namespace string) ([]corev1.Pod, error) {
 	var pods corev1.PodList
-	if err := r.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels(resources.ServerLabels())); err != nil {
+	if err := r.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels(resources.ServerSelector())); err != nil {
 		return nil, fmt.Errorf("listing server pods in %s: %w", namespace, err)
 	}
 	var out []corev1.Pod

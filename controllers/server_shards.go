@@ -38,10 +38,7 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 		return 0, err
 	}
 	for n := range p.wanted {
-		// A shard that lost its owner or its marker is written again, as is one deleted by hand.
-		have := state.shards[n]
-		if have == nil || have.Data[policyserver.MarkerKey(n)] != policyserver.MarkerValue ||
-			!apiequality.Semantic.DeepEqual(have.OwnerReferences, server.Shard(n, nil).OwnerReferences) {
+		if !complete(state.shards[n], server.Shard(n, nil)) {
 			p.changed[n] = true
 		}
 	}
@@ -63,6 +60,14 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	}
 	state.dirtySince, state.writtenAt, state.nudges = time.Time{}, r.Clock.Now(), 0
 	return 0, nil
+}
+
+// complete says whether a shard has, beside its hosts, all that an empty one has: marker, labels and
+// owner. One deleted by hand is nil.
+func complete(have, empty *corev1.ConfigMap) bool {
+	return have != nil && maps.Equal(have.Labels, merged(have.Labels, empty.Labels)) &&
+		maps.Equal(have.Data, merged(have.Data, empty.Data)) &&
+		apiequality.Semantic.DeepEqual(have.OwnerReferences, empty.OwnerReferences)
 }
 
 // refreshShards takes the newest known version of every shard: of what the cache shows and what was
@@ -286,7 +291,7 @@ func (r *serverReconciler) adoptable(ctx context.Context, desired *corev1.Config
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(desired), &live); err != nil {
 		return fmt.Errorf("reading shard %s/%s: %w", desired.Namespace, desired.Name, err)
 	}
-	if live.Labels[v1alpha1.ManagedByLabel] != v1alpha1.ManagedBy {
+	if !isOurs(&live, "") {
 		return &nameTakenError{kind: "ConfigMap", name: desired.Name}
 	}
 	return errStaleCache
