@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -19,7 +20,18 @@ type Link struct {
 	cutAfter int
 	cut      chan struct{}
 	frozen   chan struct{}
+	// still are what the paths of frozen watches contain; none means all.
+	still    []string
+	hold     *hold
 	requests int
+}
+
+// hold makes one write wait.
+type hold struct {
+	match    func(Write) bool
+	held     chan struct{}
+	released chan struct{}
+	answered chan struct{}
 }
 
 // Write is a request that asked for a change.
@@ -35,11 +47,12 @@ func (l *Link) CutAfter(n int) <-chan struct{} {
 	return l.cut
 }
 
-// Freeze stops all watches from delivering: caches fall behind while reads and writes go on. Thaw
-// lets them catch up.
-func (l *Link) Freeze() {
+// Freeze stops watches from delivering: caches fall behind while reads and writes go on. Thaw lets
+// them catch up. With resources, such as "configmaps", only their watches stop.
+func (l *Link) Freeze(resources ...string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.still = resources
 	if l.frozen == nil {
 		l.frozen = make(chan struct{})
 	}
@@ -52,6 +65,20 @@ func (l *Link) Thaw() {
 	if l.frozen != nil {
 		close(l.frozen)
 		l.frozen = nil
+	}
+}
+
+// Hold makes the next write that matches wait on its way to the API server: the operator is as if it
+// had been paused in the middle of a pass. held is closed when the write waits; release lets it go on,
+// and returns once it was answered.
+func (l *Link) Hold(match func(Write) bool) (held <-chan struct{}, release func()) {
+	h := &hold{match: match, held: make(chan struct{}), released: make(chan struct{}), answered: make(chan struct{})}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hold = h
+	return h.held, func() {
+		close(h.released)
+		<-h.answered
 	}
 }
 
@@ -77,6 +104,11 @@ func (l *Link) Wrap(next http.RoundTripper) http.RoundTripper {
 		if !ok {
 			return nil, errCut
 		}
+		if h := l.holds(Write{req.Method, req.URL.Path}, write); h != nil {
+			defer close(h.answered)
+			close(h.held)
+			<-h.released
+		}
 		resp, err := next.RoundTrip(req)
 		if last {
 			if err == nil {
@@ -88,7 +120,7 @@ func (l *Link) Wrap(next http.RoundTripper) http.RoundTripper {
 			return nil, errCut
 		}
 		if err == nil && req.URL.Query().Get("watch") == "true" {
-			resp.Body = &watchBody{ReadCloser: resp.Body, link: l, gone: req.Context().Done()}
+			resp.Body = &watchBody{ReadCloser: resp.Body, link: l, path: req.URL.Path, gone: req.Context().Done()}
 		}
 		return resp, err
 	})
@@ -111,21 +143,42 @@ func (l *Link) admit(req *http.Request, write bool) (last, ok bool) {
 	return l.cutAfter > 0 && len(l.writes) == l.cutAfter, true
 }
 
+// holds is the hold that a write runs into; nil if none.
+func (l *Link) holds(w Write, isWrite bool) *hold {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h := l.hold
+	if !isWrite || h == nil || !h.match(w) {
+		return nil
+	}
+	l.hold = nil
+	return h
+}
+
+// thawed is closed when the watch of this path goes on; nil if it is not frozen.
+func (l *Link) thawed(path string) <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	within := func(resource string) bool { return strings.Contains(path, resource) }
+	if len(l.still) > 0 && !slices.ContainsFunc(l.still, within) {
+		return nil
+	}
+	return l.frozen
+}
+
 // watchBody delivers nothing while the link is frozen.
 type watchBody struct {
 	io.ReadCloser
 	link *Link
+	path string
 	gone <-chan struct{}
 }
 
 func (b *watchBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	b.link.mu.Lock()
-	frozen := b.link.frozen
-	b.link.mu.Unlock()
-	if frozen != nil {
+	if thawed := b.link.thawed(b.path); thawed != nil {
 		select {
-		case <-frozen:
+		case <-thawed:
 		case <-b.gone:
 		}
 	}
