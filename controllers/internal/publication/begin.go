@@ -28,9 +28,13 @@ func (p *pass) begin() bool {
 	return true
 }
 
-// remember keeps the greatest TTL of the id's record that was published or seen, and takes back
-// times that a clock which ran ahead has written: nothing waits until they come true.
+// remember keeps the greatest TTL of the id's record that was published or seen, and that a record
+// object was there before any id was announced. It takes back times that a clock which ran ahead has
+// written: nothing waits until they come true.
 func (p *pass) remember() bool {
+	if p.o.TXTObject != "" {
+		p.found(p.o.TXTObject)
+	}
 	p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, p.o.TTLSeconds)
 	if dns := p.o.DNS; dns != nil && dns.Answer == Found {
 		p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, int32(dns.TTL.Seconds()))

@@ -38,7 +38,7 @@ func Decide(spec *v1alpha1.MTASTSPublicationSpec, o Observation, now time.Time, 
 		return p.Decision
 	}
 	// Each step either finishes the pass (false) or leaves the rest to the next one.
-	steps := []func() bool{p.begin, p.remember, p.trustOnlyOurs, p.follow, p.change, p.removing, p.heal, p.spread, p.settle, p.retire}
+	steps := []func() bool{p.begin, p.remember, p.trustOnlyOurs, p.sound, p.follow, p.notice, p.change, p.removing, p.heal, p.spread, p.settle, p.retire}
 	for _, step := range steps {
 		if !step() {
 			break
@@ -77,6 +77,15 @@ func (p *pass) trustOnlyOurs() bool {
 		if g.Policy != nil {
 			p.open(string(g.ID), *g.Policy, v1alpha1.OriginSeen)
 		}
+		p.fresh = true
+	}
+	return true
+}
+
+// sound notices a current instance that somebody edited: an id that is not the last one, or that was
+// minted for another body, names nothing that anybody serves (I3). A fresh one takes its place.
+func (p *pass) sound() bool {
+	if c := p.Spec.Current; c != nil && (c.ID != p.Spec.LastID || !mtasts.ID(c.ID).Names(c.Body)) {
 		p.fresh = true
 	}
 	return true
@@ -159,8 +168,22 @@ func (p *pass) mint(policy mtasts.Policy) {
 	p.event(v1alpha1.ReasonMinted, "mode "+string(policy.Mode)+" is being served under id "+string(id))
 }
 
-// heal notes that senders may have paired the announced id with another policy, and mints a fresh
-// id for the same policy once everything is right again (I10).
+// notice enters what senders may have been given beside the current instance, and notes it if they
+// may have paired that with the announced id (I10).
+func (p *pass) notice() bool {
+	current := p.Spec.Current
+	leaving := p.retiring && p.Spec.Retirement.RemovingSince != nil
+	if current == nil || leaving || !p.everVisible() {
+		return true
+	}
+	p.relapse()
+	if p.contaminated() && p.Spec.AnnouncedID == current.ID && p.Spec.Contamination == nil {
+		p.Spec.Contamination = &v1alpha1.Contamination{ID: current.ID, SeenAt: *p.stamp()}
+	}
+	return true
+}
+
+// heal mints a fresh id for the same policy once everything is right again (I10).
 func (p *pass) heal() bool {
 	current := p.Spec.Current
 	if current == nil {
@@ -168,11 +191,6 @@ func (p *pass) heal() bool {
 	}
 	if c := p.Spec.Contamination; c != nil && c.ID != current.ID {
 		p.Spec.Contamination = nil
-	}
-	p.relapse()
-	seen := p.everVisible() && p.contaminated()
-	if p.Spec.AnnouncedID == current.ID && seen && p.Spec.Contamination == nil {
-		p.Spec.Contamination = &v1alpha1.Contamination{ID: current.ID, SeenAt: *p.stamp()}
 	}
 	orphaned := p.o.Claim == nil && p.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
 	if p.Spec.Contamination == nil || orphaned {
@@ -195,6 +213,9 @@ func (p *pass) heal() bool {
 // contaminated opens what was seen beside the announced instance, and says whether anything was.
 func (p *pass) contaminated() bool {
 	seen := false
+	for _, b := range p.o.Servers.Behind {
+		p.reopen(b.ID) // while a newer instance spreads, lagging is no contamination: but it may be one from long ago
+	}
 	for _, id := range p.o.Servers.Older {
 		seen = true
 		p.reopen(id)
@@ -211,18 +232,25 @@ func (p *pass) wrongBody() bool {
 	return p.o.Public != nil && p.o.Public.Outcome == WrongBody && p.o.Public.For == p.Spec.Current.ID
 }
 
-// relapse opens every entry again when DNS went back to an id from before the one in force:
-// whatever senders hold under that id, they hold for another max_age.
+// relapse opens every entry again when DNS, or the object it is made from, went back to an id from
+// before the one in force, or to a stranger's, which may have been seen before as well: whatever
+// senders hold under that id, they hold for another max_age.
 func (p *pass) relapse() {
-	if p.Spec.InForceID == "" || p.o.DNS == nil {
+	if p.Spec.InForceID == "" {
 		return
 	}
-	back := func(id string) bool {
-		ours, ok := mtasts.ParseID(id)
-		older := ok && ours.Compare(mtasts.ID(p.Spec.InForceID)) < 0
-		return id != p.Spec.InForceID && (older || slices.Contains(p.Spec.FoundIDs, id))
+	ids := []string{p.o.TXTObject}
+	if p.o.DNS != nil {
+		ids = append(ids, p.o.DNS.IDs...)
 	}
-	if !slices.ContainsFunc(p.o.DNS.IDs, back) {
+	back := func(id string) bool {
+		if id == "" || id == p.Spec.InForceID || id == p.Spec.AnnouncedID {
+			return false
+		}
+		// What is not of our form is smaller than any id of ours.
+		return mtasts.ID(id).Compare(mtasts.ID(p.Spec.InForceID)) < 0 || slices.Contains(p.Spec.FoundIDs, id)
+	}
+	if !slices.ContainsFunc(ids, back) {
 		return
 	}
 	for i := range p.Spec.Ledger {

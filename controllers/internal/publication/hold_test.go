@@ -10,11 +10,16 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
 
+// recordedID is the id of the current instance of recorded.
+func recordedID(p mtasts.Policy) string {
+	return string(mtasts.MintID(time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC), "", p.String()))
+}
+
 // recorded is a publication whose current instance, if any, is in force.
 func recorded(current *mtasts.Policy) *v1alpha1.MTASTSPublicationSpec {
 	spec := &v1alpha1.MTASTSPublicationSpec{Domain: domain, UID: "uid-1", TTLMaxSeconds: 300}
 	if current != nil {
-		const id = "20260101000000deadbeef"
+		id := recordedID(*current)
 		spec.LastID, spec.AnnouncedID, spec.InForceID = id, id, id
 		spec.AnnouncedAt = stamped(time.Date(2026, time.January, 1, 0, 1, 0, 0, time.UTC))
 		spec.Current = &v1alpha1.Instance{
@@ -69,8 +74,11 @@ func TestAChangeIsHeldOnlyIfEnforceWouldLoseMoreMail(t *testing.T) {
 				claim.Preflight = v1alpha1.PreflightAdvise
 			}
 			o := Observation{
-				UID: "uid-1", Claim: claim, TTLSeconds: 300, TXTObject: "20260101000000deadbeef",
+				UID: "uid-1", Claim: claim, TTLSeconds: 300,
 				MX: &MX{Tried: Tried{At: now}, Answer: Found, Hosts: tc.live, Null: tc.null},
+			}
+			if tc.current != nil {
+				o.TXTObject = recordedID(*tc.current)
 			}
 			spec := recorded(tc.current)
 			d := Decide(spec, o, now, DefaultTimings())

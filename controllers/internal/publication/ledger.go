@@ -103,8 +103,8 @@ func (p *pass) settle() bool {
 			if !e.CachedUntil.After(p.o.Trusted) {
 				continue
 			}
-		}
-		if e.CachedUntil != nil {
+			p.again(max(e.CachedUntil.Sub(p.o.Trusted), time.Minute))
+		} else if e.CachedUntil != nil {
 			p.again(max(e.CachedUntil.Sub(p.now), time.Minute))
 		}
 		kept = append(kept, e)

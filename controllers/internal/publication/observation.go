@@ -120,6 +120,8 @@ type Servers struct {
 	Ready int
 	// Behind lists the pods that keep the instance from counting as served, sorted by name.
 	Behind []Behind
+	// Since is when the pods were first seen not to serve it all; zero while they do.
+	Since time.Time
 	// Obstacle says why there can be no policy server in the namespace; "" if nothing is in its way.
 	Obstacle string
 	// Older lists older ids that pods which may get traffic were seen with.

@@ -130,9 +130,9 @@ func (p *pass) beginRemoval() bool {
 	if p.o.Trusted.IsZero() {
 		return p.need(NeedTrustedTime)
 	}
-	if p.o.Trusted.Before(p.Spec.PolicyGoneAt.Add(p.t.RetireGrace)) {
+	if wait := p.Spec.PolicyGoneAt.Add(p.t.RetireGrace).Sub(p.o.Trusted); wait > 0 {
 		p.wait(v1alpha1.StateRetiring, v1alpha1.ReasonRetiring, "the operator's clock is ahead of the API server's: waiting until both agree that the policy is gone for good")
-		p.again(time.Minute)
+		p.again(wait)
 		return true
 	}
 	p.Spec.Retirement.RemovingSince = p.stamp()

@@ -42,6 +42,8 @@ type Timings struct {
 	// AskPending and AskRest are the intervals at which server pods are asked for their instances
 	// while a change is on its way, and otherwise.
 	AskPending time.Duration
+	// AskPatience is how long pods that keep giving the same answer are asked at AskPending.
+	AskPatience time.Duration
 	AskRest    time.Duration
 	// NudgeAfter and NudgeAgain are how long after a shard write the pods' annotation is touched so
 	// that kubelets refresh the mount at once: the kubelet's own watch must have seen the write first.
@@ -74,6 +76,7 @@ func DefaultTimings() Timings {
 		RemovePatience:  24 * time.Hour,
 		BlockedPatience: 10 * time.Minute,
 		AskPending:      2 * time.Second,
+		AskPatience:     3 * time.Minute,
 		AskRest:         time.Minute,
 		NudgeAfter:      time.Second,
 		NudgeAgain:      3 * time.Second,
