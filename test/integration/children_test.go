@@ -245,7 +245,7 @@ func TestAPolicyIsReadAndNeverWritten(t *testing.T) {
 	s.edit(p, withMaxAge(86400))
 	s.inForce(p)
 
-	t.Run("only its status bears the operator's mark", func(*testing.T) {
+	s.chapter("only its status bears the operator's mark", func() {
 		for _, f := range p.ManagedFields {
 			if f.Manager == "mta-sts-operator" {
 				s.Expect(f.Subresource).To(Equal("status"))
@@ -256,7 +256,7 @@ func TestAPolicyIsReadAndNeverWritten(t *testing.T) {
 		s.Expect(p.Generation).To(BeEquivalentTo(2), "as many as its owner wrote")
 	})
 	pub := s.publication()
-	t.Run("no child bears its labels or annotations, or belongs to it", func(*testing.T) {
+	s.chapter("no child bears its labels or annotations, or belongs to it", func() {
 		objects := []client.Object{pub}
 		for _, c := range append(s.domainChildren(), s.serverChildren()...) {
 			s.Expect(s.api.Get(s.ctx, client.ObjectKeyFromObject(c.object), c.object)).To(Succeed())
@@ -272,12 +272,12 @@ func TestAPolicyIsReadAndNeverWritten(t *testing.T) {
 			}
 		}
 	})
-	t.Run("the publication owns the domain's children", func(*testing.T) {
+	s.chapter("the publication owns the domain's children", func() {
 		for _, c := range s.domainChildren() {
 			s.Expect(s.owner(c.object)).To(Equal("MTASTSPublication/"+string(pub.UID)), c.kind)
 		}
 	})
-	t.Run("the ServiceAccount owns the server", func(*testing.T) {
+	s.chapter("the ServiceAccount owns the server", func() {
 		account := &corev1.ServiceAccount{}
 		s.Expect(s.api.Get(s.ctx, client.ObjectKey{Namespace: s.namespace, Name: "mta-sts-server"}, account)).To(Succeed())
 		s.Expect(account.OwnerReferences).To(BeEmpty())

@@ -142,11 +142,7 @@ func setScene(t *testing.T) *story {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &story{WithT: NewWithT(t), t: t, ctx: t.Context(), api: api, clock: &operator.Clock{}, timings: operator.Timings()}
-	s.SetDefaultEventuallyTimeout(patience)
-	s.SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
-	s.SetDefaultConsistentlyDuration(time.Second)
-	s.SetDefaultConsistentlyPollingInterval(20 * time.Millisecond)
+	s := &story{WithT: impatient(t), t: t, ctx: t.Context(), api: api, clock: &operator.Clock{}, timings: operator.Timings()}
 	s.namespace = s.newNamespace("mail-")
 	s.domain = s.namespace + ".example"
 	s.World, err = harness.Start(context.WithoutCancel(s.ctx), plane.Config, harness.Options{Logger: s.logger("harness", slog.LevelError)})
@@ -154,6 +150,16 @@ func setScene(t *testing.T) *story {
 	s.DNS.SetMX(s.domain, "mx1."+s.domain)
 	t.Cleanup(s.end)
 	return s
+}
+
+// impatient looks often, and gives up late.
+func impatient(t *testing.T) *WithT {
+	g := NewWithT(t)
+	g.SetDefaultEventuallyTimeout(patience)
+	g.SetDefaultEventuallyPollingInterval(20 * time.Millisecond)
+	g.SetDefaultConsistentlyDuration(time.Second)
+	g.SetDefaultConsistentlyPollingInterval(20 * time.Millisecond)
+	return g
 }
 
 func (s *story) newNamespace(prefix string) string {
