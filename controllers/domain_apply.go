@@ -18,7 +18,7 @@ import (
 )
 
 // apply carries the decision out: the publication first, so that a crash at any point is resumed
-// from it (I4); then what makes the policy reachable; the TXT record last.
+// from it (I4); then the children. What cannot be written of those is told, and tried again.
 func (r *domainReconciler) apply(ctx context.Context, s *scope) error {
 	d := &s.decision
 	if d.Spec == nil || (s.publication != nil && !s.publication.DeletionTimestamp.IsZero()) {
@@ -30,12 +30,11 @@ func (r *domainReconciler) apply(ctx context.Context, s *scope) error {
 	if err := r.record(ctx, s); err != nil {
 		return err
 	}
-	err := r.ensureChildren(ctx, s)
-	if taken, ok := errors.AsType[*nameTakenError](err); ok {
-		s.taken = taken.Error()
-		return nil
+	s.failed = r.ensureChildren(ctx, s)
+	if taken, ok := errors.AsType[*nameTakenError](s.failed); ok {
+		s.taken, s.failed = taken.Error(), nil
 	}
-	return err
+	return nil
 }
 
 // record writes the publication down: created, or patched with the resourceVersion it was read at.
@@ -58,6 +57,7 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 	}
 	s.publication = updated
 	s.memory.wrote[updated.UID] = updated
+	s.memory.world = nil
 	return nil
 }
 
@@ -84,37 +84,37 @@ func (r *domainReconciler) create(ctx context.Context, s *scope, spec v1alpha1.M
 		return fmt.Errorf("creating publication %s: %w", s.domain, err)
 	}
 	s.publication = created
+	s.memory.world = nil // it was what a beginning needs to know; the next one looks again
 	return nil
 }
 
-// ensureChildren makes the domain's children what the publication says.
+// ensureChildren makes the domain's children what the publication says. One that cannot be written
+// holds no other back: an Ingress that a webhook refuses must not keep the id of mode none from DNS.
 func (r *domainReconciler) ensureChildren(ctx context.Context, s *scope) error {
 	d := resources.NewDomain(s.publication, s.settings)
-	if err := r.ensureIngress(ctx, s, d); err != nil {
-		return err
+	var errs []error
+	if r.kinds.installed(dnsEndpoints) {
+		errs = append(errs, r.ensureEndpoints(ctx, s, d))
 	}
+	errs = append(errs, r.ensureIngress(ctx, s, d))
 	if r.kinds.installed(certificates) {
-		if err := r.ensureCertificate(ctx, s, d); err != nil {
-			return err
-		}
+		errs = append(errs, r.ensureCertificate(ctx, s, d))
 	}
-	if !r.kinds.installed(dnsEndpoints) {
-		return nil
-	}
+	return errors.Join(errs...)
+}
+
+// ensureEndpoints writes the DNS records, the id first: every pod has just been asked about it.
+func (r *domainReconciler) ensureEndpoints(ctx context.Context, s *scope, d resources.Domain) error {
 	if s.settings.Provider != v1alpha1.DNSExternalDNS {
 		return r.removeEndpoints(ctx, s)
 	}
+	errs := []error{r.ensureTXT(ctx, s, d)}
 	// Without a target an existing record stays: a load balancer that loses its address for a moment
 	// must not take the host out of DNS.
 	if host := d.HostEndpoint(s.targets()); host != nil {
-		if err := r.children.endpoint(ctx, host, s.hostEndpoint); err != nil {
-			return err
-		}
+		errs = append(errs, r.children.endpoint(ctx, host, s.hostEndpoint))
 	}
-	if err := r.ensureReporting(ctx, s, d); err != nil {
-		return err
-	}
-	return r.ensureTXT(ctx, s, d)
+	return errors.Join(append(errs, r.ensureReporting(ctx, s, d))...)
 }
 
 func (r *domainReconciler) ensureIngress(ctx context.Context, s *scope, d resources.Domain) error {
@@ -145,6 +145,12 @@ func (r *domainReconciler) ensureReporting(ctx context.Context, s *scope, d reso
 func (r *domainReconciler) ensureTXT(ctx context.Context, s *scope, d resources.Domain) error {
 	switch s.decision.TXT {
 	case publication.TXTPublish:
+		if s.txtEndpoint == nil {
+			// Nothing in the cache fences a creation: the record must be the newest there is.
+			if err := r.trustTime(ctx, s); err != nil {
+				return err
+			}
+		}
 		txt := d.TXTEndpoint(s.publication.Spec.AnnouncedID)
 		if s.txtEndpoint != nil && greaterID(s.txtEndpoint, txt) {
 			return nil // Decide mints above it once a live read confirms that nobody knows it
@@ -180,6 +186,9 @@ func (r *domainReconciler) removeEndpoints(ctx context.Context, s *scope) error 
 // removeAll takes everything away, the publication last: until then every step can be repeated. The
 // server drops the host when the publication is gone.
 func (r *domainReconciler) removeAll(ctx context.Context, s *scope) error {
+	if err := r.trustTime(ctx, s); err != nil {
+		return err
+	}
 	if err := r.removeEndpoints(ctx, s); err != nil {
 		return err
 	}

@@ -22,6 +22,8 @@ type refusal struct{ reason, message string }
 type claims struct {
 	// publication of the domain; nil if there is none.
 	publication *v1alpha1.MTASTSPublication
+	// others are publications of the domain beside it, as a restored namespace may hold.
+	others []*v1alpha1.MTASTSPublication
 	// winner is the policy that the publication follows; nil if there is none.
 	winner *v1alpha1.MTASTSPolicy
 	// heir is the policy of another namespace to which the domain is handed over; nil if there is none.
@@ -39,6 +41,9 @@ func sortClaims(policies []v1alpha1.MTASTSPolicy, publications []v1alpha1.MTASTS
 	if len(publications) > 0 {
 		slices.SortFunc(publications, func(a, b v1alpha1.MTASTSPublication) int { return byAge(&a, &b) })
 		c.publication = &publications[0]
+		for i := range publications[1:] {
+			c.others = append(c.others, &publications[1+i])
+		}
 	}
 	var candidates []*v1alpha1.MTASTSPolicy
 	for i := range policies {
@@ -134,6 +139,9 @@ func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims,
 	var publications v1alpha1.MTASTSPublicationList
 	if err := r.client.List(ctx, &publications, client.MatchingFields{domainIndex: domain}); err != nil {
 		return claims{}, fmt.Errorf("listing publications of %s: %w", domain, err)
+	}
+	if len(policies.Items)+len(publications.Items) == 0 {
+		r.memories.forget(domain)
 	}
 	known := r.memories.of(domain)
 	for i := range policies.Items {

@@ -61,6 +61,9 @@ func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconc
 		return reconcile.Result{}, err
 	}
 	s, err := r.pass(ctx, key.Domain)
+	if apierrors.IsConflict(err) {
+		r.memories.doubt(key.Domain)
+	}
 	if after, again := tryAgain(err); again {
 		return reconcile.Result{RequeueAfter: after}, nil
 	}
@@ -84,7 +87,8 @@ func (r *domainReconciler) pass(ctx context.Context, domain string) (*scope, err
 	if err := r.apply(ctx, s); err != nil {
 		return nil, err
 	}
-	return s, r.report(ctx, s)
+	r.tell(ctx, s)
+	return s, errors.Join(s.failed, r.report(ctx, s))
 }
 
 // tryAgain says whether a pass that ended with err is made again without complaint, and when; 0 means

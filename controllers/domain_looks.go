@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -61,7 +62,9 @@ func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 			w.Policy = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
 		}
 	}
-	s.memory.world, s.observation.World = w, w
+	if ctx.Err() == nil {
+		s.memory.world, s.observation.World = w, w
+	}
 }
 
 func observedTXT(txt sender.TXT) publication.DNS {
@@ -79,10 +82,14 @@ func (r *domainReconciler) lookDNS(ctx context.Context, s *scope) {
 	dns := observedTXT(r.World.LookupTXT(ctx, mtasts.RecordName(s.domain)))
 	want := s.announced()
 	dns.Tried = tried(before, r.Clock.Now(), dns.Exactly(want))
+	if ctx.Err() != nil {
+		return // cut short: it proves nothing
+	}
 	s.memory.dns, s.observation.DNS = &dns, &dns
 	if len(s.settings.RUA) > 0 {
-		txt := r.World.LookupTXT(ctx, tlsrpt.RecordName(s.domain))
-		s.memory.rpt = &txt
+		if txt := r.World.LookupTXT(ctx, tlsrpt.RecordName(s.domain)); ctx.Err() == nil {
+			s.memory.rpt = &txt
+		}
 	}
 }
 
@@ -102,6 +109,9 @@ func (s *scope) announced() string {
 func (r *domainReconciler) lookMX(ctx context.Context, s *scope) {
 	now := r.Clock.Now()
 	mx := r.World.LookupMX(ctx, s.domain)
+	if ctx.Err() != nil {
+		return
+	}
 	var before publication.Tried
 	if s.memory.mx != nil {
 		before = s.memory.mx.Tried
@@ -127,6 +137,9 @@ func (r *domainReconciler) lookPublic(ctx context.Context, s *scope) {
 	}
 	want := &sender.Instance{ID: current.ID, Body: current.Body}
 	look, reason := r.lookFrom(ctx, s, want)
+	if ctx.Err() != nil {
+		return
+	}
 	out := &publication.Public{
 		For: current.ID, Outcome: publication.Outcome(look.Outcome), Reason: reason, Message: look.Message,
 	}
@@ -212,7 +225,13 @@ func (r *domainReconciler) atRest(s *scope) bool {
 // restLook is how long it is until the domain at rest is to be looked at again.
 func (r *domainReconciler) restLook(s *scope) time.Duration {
 	now := r.Clock.Now()
-	return s.memory.restDue(s.publication.Spec.InForceID, now, r.Timings).Sub(now)
+	return s.memory.restDue(s.publication.Spec.InForceID, s.well(), now, r.Timings).Sub(now)
+}
+
+// well says whether the status shows that the domain is in force and nothing is wrong with it.
+func (s *scope) well() bool {
+	return s.winner == nil || (s.winner.Status.State == v1alpha1.StateInForce &&
+		apimeta.IsStatusConditionTrue(s.winner.Status.Conditions, v1alpha1.ConditionReady))
 }
 
 // restLooksPerSecond bounds the looks at domains at rest, whose number knows no bound: DNS and mail

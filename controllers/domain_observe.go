@@ -35,6 +35,8 @@ type scope struct {
 
 	// taken names a child whose name somebody else's object bears; "" if there is none.
 	taken string
+	// failed is why some of the children could not be written.
+	failed error
 
 	observation publication.Observation
 	decision    publication.Decision
@@ -47,6 +49,7 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 		return nil, err
 	}
 	s := &scope{domain: domain, claims: c, memory: r.memories.of(domain)}
+	s.memory.about(c.publication)
 	s.settings = resources.Effective(s.delivery(), r.Config)
 	if err := r.observeClaim(ctx, s); err != nil {
 		return nil, err
@@ -157,8 +160,14 @@ func (r *domainReconciler) observeGreater(ctx context.Context, s *scope) error {
 		}
 	}
 	greatest := r.instances.greater(s.publication.Namespace, s.domain)
-	if id, ok := mtasts.ParseID(o.TXTObject); ok && (greatest == nil || id.Compare(greatest.ID) > 0) {
-		greatest = &publication.Greater{ID: id}
+	seen := []string{o.TXTObject}
+	if o.DNS != nil {
+		seen = append(seen, o.DNS.IDs...)
+	}
+	for _, text := range seen {
+		if id, ok := mtasts.ParseID(text); ok && (greatest == nil || id.Compare(greatest.ID) > 0) {
+			greatest = &publication.Greater{ID: id}
+		}
 	}
 	if greatest == nil || greatest.ID.Compare(mtasts.ID(spec.LastID)) <= 0 {
 		return nil

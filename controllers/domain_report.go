@@ -10,8 +10,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
 )
 
 // report writes the status of every claim and of the publication, where it differs, and tells what
@@ -32,7 +34,35 @@ func (r *domainReconciler) report(ctx context.Context, s *scope) error {
 			return err
 		}
 	}
-	r.tell(ctx, s)
+	return r.reportOthers(ctx, s)
+}
+
+// reportOthers tells publications of the same domain in other namespaces, as a restored namespace may
+// hold, that they publish nothing: two id records would void the policy.
+func (r *domainReconciler) reportOthers(ctx context.Context, s *scope) error {
+	for _, other := range s.others {
+		txt, err := get(ctx, r.client, other.Namespace, resources.TXTEndpointName(s.domain), &externaldnsv1alpha1.DNSEndpoint{})
+		if err != nil {
+			return err
+		}
+		if err := r.children.remove(ctx, present(txt)); err != nil {
+			return err
+		}
+		updated := other.DeepCopy()
+		updated.Status.State = v1alpha1.StateConflict
+		apimeta.SetStatusCondition(&updated.Status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDomainConflict,
+			Message: fmt.Sprintf("%[1]s is published from namespace %[2]s: delete this publication (kubectl -n %[3]s delete mtastspublication %[1]s)",
+				s.domain, s.publication.Namespace, other.Namespace),
+			ObservedGeneration: other.Generation, LastTransitionTime: s.now(r),
+		})
+		if apiequality.Semantic.DeepEqual(other.Status, updated.Status) {
+			continue
+		}
+		if err := r.client.Status().Patch(ctx, updated, client.MergeFrom(other)); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("reporting publication %s/%s: %w", other.Namespace, other.Name, err)
+		}
+	}
 	return nil
 }
 
@@ -82,17 +112,16 @@ func publicationConditions(s *scope, now metav1.Time) []metav1.Condition {
 		return nil
 	}
 	conditions := s.publication.DeepCopy().Status.Conditions
-	ready := metav1.Condition{
-		Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRetiring,
-		Message: s.decision.Message, ObservedGeneration: s.publication.Generation, LastTransitionTime: now,
+	for kind, on := range map[string]bool{v1alpha1.ConditionReconciling: !s.decision.Stalled, v1alpha1.ConditionStalled: s.decision.Stalled} {
+		if !on {
+			apimeta.RemoveStatusCondition(&conditions, kind)
+			continue
+		}
+		apimeta.SetStatusCondition(&conditions, metav1.Condition{
+			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRetiring,
+			Message: s.decision.Message, ObservedGeneration: s.publication.Generation, LastTransitionTime: now,
+		})
 	}
-	apimeta.SetStatusCondition(&conditions, ready)
-	if !s.decision.Stalled {
-		apimeta.RemoveStatusCondition(&conditions, v1alpha1.ConditionStalled)
-		return conditions
-	}
-	ready.Type = v1alpha1.ConditionStalled
-	apimeta.SetStatusCondition(&conditions, ready)
 	return conditions
 }
 

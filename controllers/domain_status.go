@@ -141,6 +141,8 @@ func (w *statusWriter) policyServed() {
 	}
 	kind, s := v1alpha1.ConditionPolicyServed, w.observation.Servers
 	switch {
+	case !s.Known && s.Obstacle == "" && !w.inForce():
+		w.set(kind, metav1.ConditionUnknown, v1alpha1.ReasonNotAskedYet, "the pods of Deployment mta-sts-server have not been asked about id "+w.current.ID+" yet")
 	case s.All():
 		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonServed, "every server pod serves id "+w.current.ID)
 	case w.inForce() && !w.servedDisproven():
@@ -154,9 +156,7 @@ func (w *statusWriter) policyServed() {
 // servedDisproven says whether pods have kept the policy from being served for long enough.
 func (w *statusWriter) servedDisproven() bool {
 	s := w.observation.Servers
-	return s.Known && slices.ContainsFunc(s.Behind, func(b publication.Behind) bool {
-		return !b.Since.IsZero() && w.now.Sub(b.Since) >= w.t.ProofPeriod
-	})
+	return s.Known && !s.All() && !s.Since.IsZero() && w.now.Sub(s.Since) >= w.t.ProofPeriod
 }
 
 func (w *statusWriter) policyReachable() {
@@ -194,12 +194,25 @@ func (w *statusWriter) dnsPublished() {
 	case dns != nil && dns.Answer != publication.Unknown && w.proven(dns.Tried):
 		reason, message := parted(spec, dns, w.settings.Provider)
 		w.set(kind, metav1.ConditionFalse, reason, message)
+	case w.wasOnItsWay():
+		// The operator ended after it had written down what DNS answered, and before it could show it.
+		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonPublished, "DNS answers id "+spec.AnnouncedID)
 	}
+}
+
+// wasOnItsWay says whether the status still shows the id in force as on its way to DNS.
+func (w *statusWriter) wasOnItsWay() bool {
+	c := w.was(v1alpha1.ConditionDNSPublished)
+	return c != nil && (c.Reason == v1alpha1.ReasonNotYet || c.Reason == v1alpha1.ReasonPropagating)
 }
 
 // propagating says what DNS answers while a new id is on its way.
 func (w *statusWriter) propagating(dns *publication.DNS) {
 	kind, spec := v1alpha1.ConditionDNSPublished, w.publication.Spec
+	if w.settings.Provider == v1alpha1.DNSManual {
+		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonPropagating, "publish the TXT record that status.records shows for "+mtasts.RecordName(w.domain)+" now: every server has the policy, and DNS does not answer the id yet")
+		return
+	}
 	if dns == nil || dns.At.Before(spec.AnnouncedAt.Time) || w.now.Sub(spec.AnnouncedAt.Time) < w.t.ProofPeriod {
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonPropagating, "id "+spec.AnnouncedID+" was handed to DNS, which does not answer it yet")
 		return
@@ -224,6 +237,8 @@ func parted(spec v1alpha1.MTASTSPublicationSpec, dns *publication.DNS, provider 
 	switch {
 	case dns.Answer == publication.Unknown:
 		return v1alpha1.ReasonLookupFailed, "DNS gave no usable answer for " + name + ": " + dns.Message
+	case len(dns.Records) > 1 && len(ids) == 1 && ids[0] == spec.AnnouncedID:
+		return v1alpha1.ReasonSeveralRecords, "DNS answers other TXT records beside the id at " + name + ", which some senders do not accept: remove them (external-dns before v0.18 writes its own there: give it a --txt-prefix)"
 	case len(dns.Records) > 1:
 		return v1alpha1.ReasonSeveralRecords, "DNS answers several TXT records at " + name + ", which voids the policy: remove all but the one with id " + spec.AnnouncedID
 	case len(ids) == 0:

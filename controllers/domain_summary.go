@@ -92,8 +92,11 @@ func (w *statusWriter) records() []v1alpha1.Record {
 		txt.Value = mtasts.Record{ID: spec.AnnouncedID}.String()
 		txt.State = w.recordState(v1alpha1.ConditionDNSPublished)
 	}
-	return append(out, txt)
+	return append(out[:min(len(out), maxRecords-1)], txt)
 }
+
+// maxRecords is what the API server accepts.
+const maxRecords = 24
 
 // recordState is what a condition says about a record.
 func (w *statusWriter) recordState(kind string) v1alpha1.RecordState {
@@ -160,6 +163,12 @@ func (w *statusWriter) ready() {
 		w.set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonNameTaken, w.taken)
 	case stalled:
 		w.set(v1alpha1.ConditionReady, metav1.ConditionFalse, d.Reason, d.Message)
+	case w.failed != nil:
+		reconciling = true
+		w.decision.Reason, w.decision.Message = v1alpha1.ReasonApplyFailed, w.failed.Error()
+		if w.was(v1alpha1.ConditionReady) == nil {
+			w.set(v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonApplyFailed, w.failed.Error())
+		}
 	case d.State == v1alpha1.StateInForce:
 		w.readyInForce()
 	default:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -15,6 +17,9 @@ import (
 // publication stays the incumbent, and its annotation with it. For a moment DNS answers no id: senders
 // keep what they cached (RFC 8461 §3.3).
 func (r *domainReconciler) handOver(ctx context.Context, s *scope) error {
+	if err := r.trustTime(ctx, s); err != nil {
+		return err
+	}
 	spec := s.publication.Spec.DeepCopy()
 	// Without its UID the copy counts as restored: the heir looks at the world, and mints above all
 	// that it finds. Nothing is in force there until its own servers have it.
@@ -27,9 +32,26 @@ func (r *domainReconciler) handOver(ctx context.Context, s *scope) error {
 		},
 		Spec: *spec,
 	}
-	if err := r.client.Create(ctx, copied); client.IgnoreAlreadyExists(err) != nil {
+	err := r.client.Create(ctx, copied)
+	if apierrors.IsAlreadyExists(err) {
+		err = r.sameCopy(ctx, copied)
+	}
+	if err != nil {
 		return fmt.Errorf("recording the publication in namespace %s: %w", s.heir.Namespace, err)
 	}
 	r.recorder.Eventf(s.heir, s.publication, "Normal", v1alpha1.ReasonAdopted, "Transfer", "%s is handed over from namespace %s", s.domain, s.publication.Namespace)
 	return r.removeAll(ctx, s)
+}
+
+// sameCopy makes sure that what is there already is the copy, made before a crash, and not a
+// publication with a history of its own.
+func (r *domainReconciler) sameCopy(ctx context.Context, copied *v1alpha1.MTASTSPublication) error {
+	var existing v1alpha1.MTASTSPublication
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(copied), &existing); err != nil {
+		return err
+	}
+	if existing.Spec.LastID != copied.Spec.LastID || !apiequality.Semantic.DeepEqual(existing.Spec.Ledger, copied.Spec.Ledger) {
+		return fmt.Errorf("another publication of %s is there: delete it first", copied.Name)
+	}
+	return nil
 }

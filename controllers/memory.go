@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"fmt"
 	"hash/fnv"
 	"net/http"
 	"slices"
@@ -12,14 +13,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
 
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
 )
 
-// memory is what was seen of the world for one domain since the operator started. Nothing in it is
-// needed to be right: without it things are looked at again. Only the domain's worker touches it.
+// memory is what was seen of the world for one domain since the operator started. Losing it costs
+// another look, nothing else. Only the domain's worker touches it.
 type memory struct {
 	domain string
+	// publication is the UID of the publication that the rest is about.
+	publication types.UID
+
 	world  *publication.World
 	dns    *publication.DNS
 	mx     *publication.MX
@@ -30,9 +35,9 @@ type memory struct {
 	mxSeen map[string]time.Time
 	// notAfter is when the certificate that the policy host presented ends.
 	notAfter time.Time
-	// hostGeneration was read by external-dns at hostReadAt.
-	hostGeneration int64
-	hostReadAt     time.Time
+	// hostRecord is the UID and generation of the host's DNSEndpoint that external-dns had read at hostReadAt.
+	hostRecord string
+	hostReadAt time.Time
 	// wrote are the versions that came of the operator's own writes, until the cache has them.
 	wrote map[types.UID]client.Object
 	// lookAt is when the domain at rest is looked at next, lookFor the id that was in force then.
@@ -63,11 +68,29 @@ func (m *memories) forget(domain string) {
 	delete(m.byDomain, domain)
 }
 
+// about makes sure that what is remembered is about this publication, nil for none: what was seen
+// before another one began says nothing about what it must know.
+func (m *memory) about(p *v1alpha1.MTASTSPublication) {
+	var uid types.UID
+	if p != nil {
+		uid = p.UID
+	}
+	if m.publication != uid {
+		m.publication, m.world, m.dns, m.public, m.rpt = uid, nil, nil, nil, nil
+	}
+}
+
+// doubt forgets the operator's own writes: after a conflict the cache may be the newer one, as when
+// the cluster's data was restored.
+func (m *memories) doubt(domain string) {
+	clear(m.of(domain).wrote)
+}
+
 // hostRead is since when external-dns is known to have read the host's record: a restart counts from
 // the start, because looking too early costs an hour and looking late a minute.
 func (m *memory) hostRead(e *externaldnsv1alpha1.DNSEndpoint, now time.Time) time.Time {
-	if m.hostGeneration != e.Generation {
-		m.hostGeneration, m.hostReadAt = e.Generation, now
+	if record := fmt.Sprintf("%s/%d", e.UID, e.Generation); m.hostRecord != record {
+		m.hostRecord, m.hostReadAt = record, now
 	}
 	return m.hostReadAt
 }
@@ -107,12 +130,13 @@ func (m *memory) liveMX(answer []sender.MXHost, now time.Time) []string {
 }
 
 // restDue is when the domain is to be looked at next. What has just come into force is looked at
-// soon; what was in force when the operator started, some time within the interval, so that a restart
-// does not make thousands of looks at once.
-func (m *memory) restDue(inForce string, now time.Time, t publication.Timings) time.Time {
+// soon; what was in force and well when the operator started, some time within the interval, so that
+// a restart does not make thousands of looks at once. A status that says otherwise may be the one that
+// the last operator did not live to correct: it does not wait for an hour.
+func (m *memory) restDue(inForce string, well bool, now time.Time, t publication.Timings) time.Time {
 	if m.lookAt.IsZero() || m.lookFor != inForce {
 		wait := t.PollMost
-		if m.dns == nil {
+		if m.dns == nil && well {
 			wait = time.Duration(m.spread() * float64(t.LookInterval))
 		}
 		m.lookAt, m.lookFor = now.Add(wait), inForce

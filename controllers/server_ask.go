@@ -13,6 +13,7 @@ import (
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
 
 // nudgeAnnotation on a pod makes its kubelet refresh the mounted shards at once instead of within a
@@ -43,15 +44,29 @@ func (r *serverReconciler) askPods(ctx context.Context, namespace string, state 
 		views[spec.Domain] = view{id: spec.Current.ID, servers: servers}
 		pending = pending || !servers.All()
 		noteLagging(behind, servers)
+		r.noteAhead(ctx, namespace, spec, reports)
 	}
-	r.instances.update(ctx, namespace, views)
+	now := r.Clock.Now()
+	if r.instances.update(ctx, namespace, views) || state.changedAt.IsZero() {
+		state.changedAt = now
+	}
 	if err := r.nudge(ctx, state, pods, behind); err != nil {
 		return 0, err
 	}
-	if pending {
+	if pending && now.Sub(state.changedAt) < r.Timings.AskPatience {
 		return r.Timings.AskPending, nil
 	}
 	return r.Timings.AskRest, nil
+}
+
+// noteAhead notes a pod that serves an instance of ours which the publication does not know: the
+// cluster's data went back in time, and the pod did not.
+func (r *serverReconciler) noteAhead(ctx context.Context, namespace string, spec *v1alpha1.MTASTSPublicationSpec, reports []report) {
+	for _, rep := range reports {
+		if id := rep.hosts[mtasts.PolicyHost(spec.Domain)]; id.Compare(mtasts.ID(spec.LastID)) > 0 {
+			r.instances.foundAhead(ctx, namespace, spec.Domain, publication.Greater{ID: id})
+		}
+	}
 }
 
 // noteLagging collects the pods that answer, but with an older instance: a kubelet can help those.

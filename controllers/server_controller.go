@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -51,6 +52,8 @@ type serverState struct {
 	// writtenAt is when a shard was written last; nudges counts the pods' annotations since.
 	writtenAt time.Time
 	nudges    int
+	// changedAt is when the pods' answers changed last.
+	changedAt time.Time
 	// pods are the pods asked last.
 	pods map[types.UID]bool
 }
@@ -64,12 +67,13 @@ func (r *serverReconciler) state(namespace string) *serverState {
 	return r.namespaces[namespace]
 }
 
-// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update;delete
-// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
 
 // Reconcile makes one pass over a namespace.
 func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (reconcile.Result, error) {
@@ -77,17 +81,19 @@ func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (rec
 	if err := r.client.List(ctx, &publications, client.InNamespace(key.Namespace)); err != nil {
 		return reconcile.Result{}, fmt.Errorf("listing publications in %s: %w", key.Namespace, err)
 	}
-	state := r.state(key.Namespace)
 	var after time.Duration
 	var err error
 	if len(publications.Items) == 0 {
 		err = r.dismantle(ctx, key.Namespace)
 	} else {
-		after, err = r.serve(ctx, key.Namespace, state, publications.Items)
+		after, err = r.serve(ctx, key.Namespace, r.state(key.Namespace), publications.Items)
 	}
 	obstacle := ""
-	if taken, ok := errors.AsType[*nameTakenError](err); ok {
-		obstacle, err, after = taken.Error(), nil, r.Timings.AskRest
+	if _, again := tryAgain(err); err != nil && !again && ctx.Err() == nil {
+		obstacle = err.Error()
+	}
+	if _, ok := errors.AsType[*nameTakenError](err); ok {
+		err, after = nil, r.Timings.AskRest
 	}
 	r.instances.obstructed(ctx, key.Namespace, obstacle, publications.Items)
 	if after, again := tryAgain(err); again {
@@ -105,22 +111,28 @@ func (r *serverReconciler) serve(ctx context.Context, namespace string, state *s
 	if err != nil || server.Anchor == "" {
 		return staleRetry, err
 	}
-	wait, err := r.renderShards(ctx, server, state, publications)
-	if err != nil {
-		return 0, err
+	wait, failed := r.renderShards(ctx, server, state, publications)
+	if state.shards == nil {
+		return 0, failed
 	}
-	server.Shards = len(state.shards)
-	if err := r.ensureServer(ctx, server); err != nil {
-		return 0, err
-	}
+	server.Shards = highest(state.shards) + 1
+	failed = errors.Join(failed, r.ensureServer(ctx, server))
+	// Pods are asked whatever else went wrong: domains must not go on believing old answers.
 	next, err := r.askPods(ctx, namespace, state, publications)
-	if err != nil {
-		return 0, err
-	}
 	if wait > 0 {
 		next = min(next, wait)
 	}
-	return next, nil
+	return next, errors.Join(failed, err)
+}
+
+// highest is the greatest number of a shard; -1 if there is none. A gap counts: the one after it must
+// be mounted all the same.
+func highest(shards map[int]*corev1.ConfigMap) int {
+	most := -1
+	for n := range shards {
+		most = max(most, n)
+	}
+	return most
 }
 
 // anchor makes sure of the ServiceAccount that owns everything else of the server. Its UID is empty
@@ -148,6 +160,9 @@ func (r *serverReconciler) ensureServer(ctx context.Context, server resources.Se
 	deployment, err := get(ctx, r.client, server.Namespace, resources.ServerName, &appsv1.Deployment{})
 	if err != nil {
 		return err
+	}
+	if deployment != nil && deployment.Annotations[resources.ReplicasAnnotation] == strconv.Itoa(int(server.Config.Replicas)) {
+		server.Replicas = deployment.Spec.Replicas // an autoscaler's, or somebody's hand
 	}
 	if err := r.children.apply(ctx, server.Deployment(), present(deployment)); err != nil {
 		return err
@@ -177,8 +192,12 @@ func (r *serverReconciler) ensureServer(ctx context.Context, server resources.Se
 // the anchor goes, and the garbage collector takes the rest.
 func (r *serverReconciler) dismantle(ctx context.Context, namespace string) error {
 	account, err := get(ctx, r.client, namespace, resources.ServerName, &corev1.ServiceAccount{})
-	if err != nil || account == nil {
+	if err != nil {
 		return err
+	}
+	if account == nil {
+		r.forget(namespace)
+		return nil
 	}
 	var live v1alpha1.MTASTSPublicationList
 	if err := r.live.List(ctx, &live, client.InNamespace(namespace), client.Limit(1)); err != nil {
@@ -190,11 +209,21 @@ func (r *serverReconciler) dismantle(ctx context.Context, namespace string) erro
 	if err := r.children.remove(ctx, account); err != nil {
 		return err
 	}
-	r.instances.update(ctx, namespace, nil)
+	r.forget(namespace)
+	return nil
+}
+
+// forget drops what is remembered of a namespace without a server.
+func (r *serverReconciler) forget(namespace string) {
+	r.instances.forget(namespace)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.namespaces, namespace)
-	return nil
+	if state := r.namespaces[namespace]; state != nil {
+		for uid := range state.pods {
+			r.instances.ask.forget(uid)
+		}
+		delete(r.namespaces, namespace)
+	}
 }
 
 // present is the object as an interface that is nil if the pointer is.

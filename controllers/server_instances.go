@@ -95,11 +95,18 @@ func (i *instances) foundAhead(ctx context.Context, namespace, domain string, g 
 }
 
 // update replaces the views of a namespace, and wakes the domains for which something changed.
-func (i *instances) update(ctx context.Context, namespace string, views map[string]view) {
+func (i *instances) update(ctx context.Context, namespace string, views map[string]view) (anyChanged bool) {
+	now := i.ask.clock.Now()
 	var changed []string
 	i.mu.Lock()
 	for domain, v := range views {
 		key := viewKey{namespace, domain}
+		if !v.servers.All() {
+			v.servers.Since = now
+			if old := i.views[key]; old.id == v.id && !old.servers.Since.IsZero() {
+				v.servers.Since = old.servers.Since
+			}
+		}
 		if old, ok := i.views[key]; !ok || !reflect.DeepEqual(old, v) {
 			i.views[key] = v
 			changed = append(changed, domain)
@@ -113,6 +120,17 @@ func (i *instances) update(ctx context.Context, namespace string, views map[stri
 	for _, domain := range changed {
 		i.wakeUp(ctx, domain)
 	}
+	return len(changed) > 0
+}
+
+// forget drops everything about a namespace that has no server any more.
+func (i *instances) forget(namespace string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	ours := func(k viewKey) bool { return k.namespace == namespace }
+	maps.DeleteFunc(i.views, func(k viewKey, _ view) bool { return ours(k) })
+	maps.DeleteFunc(i.ahead, func(k viewKey, _ publication.Greater) bool { return ours(k) })
+	delete(i.obstacles, namespace)
 }
 
 // wakeUp makes the domain controller look at a domain.

@@ -45,6 +45,8 @@ type podAnswer struct {
 	etag         string
 	hosts        map[string]mtasts.ID
 	failingSince time.Time
+	// refusedSince is since when it does not answer the policy itself as it should.
+	refusedSince time.Time
 }
 
 func newAsker(c clock.PassiveClock) *asker {
@@ -141,6 +143,7 @@ func (a *asker) one(ctx context.Context, pod *corev1.Pod) report {
 		rep.failed, rep.failingSince, rep.hosts = true, next.failingSince, last.hosts
 	}
 	a.mu.Lock()
+	next.refusedSince = a.last[pod.UID].refusedSince
 	a.last[pod.UID] = next
 	a.mu.Unlock()
 	return rep
@@ -200,13 +203,30 @@ func (a *asker) confirm(ctx context.Context, live client.Reader, namespace, doma
 		if isReady(pod) {
 			out.Ready++
 		}
-		if problem := answer.problem(want, isReady(pod)); problem != "" {
+		problem := answer.problem(want, isReady(pod))
+		since := a.noteRefusal(pod.UID, problem != "")
+		if problem != "" {
 			out.Behind = append(out.Behind, publication.Behind{
-				Pod: pod.Name, Node: pod.Spec.NodeName, Problem: problem, ID: answer.id, Since: a.clock.Now(),
+				Pod: pod.Name, Node: pod.Spec.NodeName, Problem: problem, ID: answer.id, Since: since,
 			})
 		}
 	}
 	return out, nil
+}
+
+// noteRefusal keeps since when a pod does not answer the policy as it should.
+func (a *asker) noteRefusal(pod types.UID, refused bool) time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	last := a.last[pod]
+	switch {
+	case !refused:
+		last.refusedSince = time.Time{}
+	case last.refusedSince.IsZero():
+		last.refusedSince = a.clock.Now()
+	}
+	a.last[pod] = last
+	return last.refusedSince
 }
 
 // confirmation is what one pod answered to the policy URL.

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -53,10 +54,15 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	if wait := state.dirtySince.Add(r.Timings.Coalesce).Sub(now); wait > 0 {
 		return wait, nil
 	}
+	var errs []error
 	for _, n := range slices.Sorted(maps.Keys(p.changed)) {
-		if err := r.writeShard(ctx, state, server.Shard(n, p.wanted[n]), n); err != nil {
-			return 0, err
+		errs = append(errs, r.writeShard(ctx, state, server.Shard(n, p.wanted[n]), n))
+		if state.shards == nil {
+			break // somebody else wrote: everything is read and planned anew
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return 0, err
 	}
 	state.dirtySince, state.writtenAt, state.nudges = time.Time{}, r.Clock.Now(), 0
 	return 0, nil
@@ -145,7 +151,7 @@ func planFrom(shards map[int]*corev1.ConfigMap) *shardPlan {
 		for host, value := range shard.Data {
 			if !strings.HasPrefix(host, policyserver.MarkerPrefix) {
 				p.wanted[n][host] = value
-				p.size[n] += len(host) + len(value)
+				p.size[n] += room(host, value)
 				p.home[host] = n
 			}
 		}
@@ -158,7 +164,10 @@ func (p *shardPlan) put(n int, host, value string) {
 	if p.wanted[n] == nil {
 		p.wanted[n] = map[string]string{}
 	}
-	p.size[n] += len(host) + len(value) - len(p.wanted[n][host])
+	if old, ok := p.wanted[n][host]; ok {
+		p.size[n] -= room(host, old)
+	}
+	p.size[n] += room(host, value)
 	p.wanted[n][host] = value
 	p.home[host] = n
 	p.changed[n] = true
@@ -177,7 +186,7 @@ func (r *serverReconciler) plan(ctx context.Context, state *serverState, publica
 		n, placed := p.home[host]
 		if !placed {
 			if n, placed = state.homes[host]; !placed {
-				n = firstWithRoom(p.size, len(host)+len(value))
+				n = firstWithRoom(p.size, room(host, value))
 			}
 			p.put(n, host, value)
 			continue
@@ -196,6 +205,13 @@ func (r *serverReconciler) plan(ctx context.Context, state *serverState, publica
 	state.homes = p.home
 	return p, nil
 }
+
+// leastRoom is what an entry takes of a shard at least. Hosts never move, so what is small today must
+// have room to grow: with twenty MX patterns each, a full shard stays within what etcd takes.
+const leastRoom = 512
+
+// room is what an entry takes of a shard.
+func room(host, value string) int { return max(len(host)+len(value), leastRoom) }
 
 // firstWithRoom is the first shard that the entry fits into.
 func firstWithRoom(size map[int]int, entry int) int {
@@ -260,8 +276,7 @@ func (r *serverReconciler) writeShard(ctx context.Context, state *serverState, d
 	if have == nil {
 		err := r.client.Create(ctx, desired)
 		if apierrors.IsAlreadyExists(err) {
-			state.shards = nil // read live in the next pass
-			return r.adoptable(ctx, desired)
+			return r.adopt(ctx, state, desired, n)
 		}
 		if err != nil {
 			return fmt.Errorf("creating shard %s/%s: %w", desired.Namespace, desired.Name, err)
@@ -285,8 +300,9 @@ func (r *serverReconciler) writeShard(ctx context.Context, state *serverState, d
 	return nil
 }
 
-// adoptable says whether an existing ConfigMap of a shard's name is a shard.
-func (r *serverReconciler) adoptable(ctx context.Context, desired *corev1.ConfigMap) error {
+// adopt takes up an existing shard that the lists did not show, because it lost its labels; the next
+// pass writes them again. A ConfigMap of somebody else's is refused.
+func (r *serverReconciler) adopt(ctx context.Context, state *serverState, desired *corev1.ConfigMap, n int) error {
 	var live corev1.ConfigMap
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(desired), &live); err != nil {
 		return fmt.Errorf("reading shard %s/%s: %w", desired.Namespace, desired.Name, err)
@@ -294,5 +310,6 @@ func (r *serverReconciler) adoptable(ctx context.Context, desired *corev1.Config
 	if !isOurs(&live, "") {
 		return &nameTakenError{kind: "ConfigMap", name: desired.Name}
 	}
+	state.shards[n] = &live
 	return errStaleCache
 }

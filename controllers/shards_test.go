@@ -91,7 +91,7 @@ func TestLooksAtRestAreSpreadAfterARestart(t *testing.T) {
 	early := 0
 	for i := range 1000 {
 		m := &memory{domain: fmt.Sprintf("d%d.example", i)}
-		due := m.restDue("id", testNow, timings)
+		due := m.restDue("id", true, testNow, timings)
 		if due.Before(testNow) || due.After(testNow.Add(timings.LookInterval)) {
 			t.Fatalf("%s is due %v after the start", m.domain, due.Sub(testNow))
 		}

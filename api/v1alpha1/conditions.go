@@ -38,6 +38,8 @@ const (
 	ReasonAnnouncing = "Announcing"
 	// ReasonBroken: what is published was proven to be broken; the other conditions say how.
 	ReasonBroken = "Broken"
+	// ReasonApplyFailed: the API server refused an object that belongs to the policy; the message says which and why.
+	ReasonApplyFailed = "ApplyFailed"
 	// ReasonDomainConflict: another policy, or another namespace, publishes this domain.
 	ReasonDomainConflict = "DomainConflict"
 	// ReasonDomainNotAllowed: the operator's configuration does not let this namespace claim the domain.
@@ -50,6 +52,8 @@ const (
 const (
 	// ReasonServed: every server pod reports the instance.
 	ReasonServed = "Served"
+	// ReasonNotAskedYet: the server pods have not been asked about the instance yet.
+	ReasonNotAskedYet = "NotAskedYet"
 	// ReasonNoReadyReplica: no server pod is ready.
 	ReasonNoReadyReplica = "NoReadyReplica"
 	// ReasonReplicaLagging: a server pod still serves an older instance.

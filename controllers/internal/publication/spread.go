@@ -55,10 +55,13 @@ func (p *pass) served() bool {
 	reason, message := Lag(s, p.Spec.Current.ID)
 	p.wait(v1alpha1.StateServing, reason, message)
 	p.Stalled = s.Obstacle != ""
-	if len(s.Behind) > 0 && s.Behind[0].Problem == v1alpha1.ReasonProbeBlocked {
+	if len(s.Behind) > 0 && s.Behind[0].Problem != v1alpha1.ReasonReplicaLagging {
 		since := s.Behind[0].Since
-		p.Stalled = p.now.Sub(since) >= p.t.BlockedPatience
-		p.again(max(since.Add(p.t.BlockedPatience).Sub(p.now), p.t.AskPending))
+		p.Stalled = s.Behind[0].Problem == v1alpha1.ReasonProbeBlocked && p.now.Sub(since) >= p.t.BlockedPatience
+		p.again(max(since.Add(p.t.BlockedPatience).Sub(p.now), p.t.PollMost))
+	}
+	if p.o.ConfirmTried {
+		p.again(p.t.PollMost) // the report that said otherwise does not change by itself
 	}
 	return false
 }
@@ -67,7 +70,7 @@ func (p *pass) served() bool {
 func Lag(s Servers, id string) (reason, message string) {
 	switch {
 	case s.Obstacle != "":
-		return v1alpha1.ReasonNameTaken, s.Obstacle
+		return v1alpha1.ReasonApplyFailed, "the policy server of the namespace cannot be set up: " + s.Obstacle
 	case len(s.Behind) > 0:
 		b := s.Behind[0]
 		message = fmt.Sprintf("pod %s on node %s ", b.Pod, b.Node)
@@ -75,7 +78,7 @@ func Lag(s Servers, id string) (reason, message string) {
 		case v1alpha1.ReasonReplicaUnreachable:
 			message += "does not answer and may still be running: id " + id + " waits until it answers, or is evicted or deleted"
 		case v1alpha1.ReasonProbeBlocked:
-			message += "is ready but does not answer the operator: check NetworkPolicies and service meshes between the operator and the pod's metrics port"
+			message += "is ready but does not answer the operator: check NetworkPolicies and service meshes between the operator and the pod's ports http and metrics"
 		case v1alpha1.ReasonWrongBytes:
 			message += "answers other bytes than id " + id + " stands for"
 		default:
@@ -88,7 +91,7 @@ func Lag(s Servers, id string) (reason, message string) {
 	case s.Known && s.Ready == 0:
 		return v1alpha1.ReasonNoReadyReplica, "no pod of Deployment mta-sts-server is ready: kubectl get pods -l app.kubernetes.io/component=server says why"
 	default:
-		return v1alpha1.ReasonReplicaLagging, "the pods of Deployment mta-sts-server have not been asked yet"
+		return v1alpha1.ReasonNotAskedYet, "the pods of Deployment mta-sts-server have not been asked about id " + id + " yet"
 	}
 }
 
@@ -103,6 +106,9 @@ func orNothing(id string) string {
 // announced. Once one is visible, only another valid policy at the URL blocks: when no sender can
 // accept what is there nobody can form a wrong pair, and an id that is stuck renews old caches.
 func (p *pass) reachable() bool {
+	if p.o.DNS == nil && p.everVisible() {
+		return p.need(NeedDNS) // what was visible once may be gone, and then only a policy that passes will do
+	}
 	visible := p.visible()
 	if !visible && p.o.Prepared != "" {
 		p.wait(v1alpha1.StateServing, v1alpha1.ReasonServing, p.o.Prepared)

@@ -70,7 +70,7 @@ func TestPodsThatWereNotAskedYetProveNothing(t *testing.T) {
 	if s.All() {
 		t.Error("unasked pods count as serving")
 	}
-	if reason, message := Lag(s, "x"); reason != v1alpha1.ReasonReplicaLagging || !strings.Contains(message, "not been asked") {
+	if reason, message := Lag(s, "x"); reason != v1alpha1.ReasonNotAskedYet || !strings.Contains(message, "not been asked") {
 		t.Errorf("%s: %s", reason, message)
 	}
 	reason, message := Lag(Servers{Known: true, Ready: 2, Behind: []Behind{{Pod: "p", Node: "n", Problem: v1alpha1.ReasonWrongBytes}, {Pod: "q"}, {Pod: "r"}}}, "x")

@@ -44,7 +44,7 @@ type Timings struct {
 	AskPending time.Duration
 	// AskPatience is how long pods that keep giving the same answer are asked at AskPending.
 	AskPatience time.Duration
-	AskRest    time.Duration
+	AskRest     time.Duration
 	// NudgeAfter and NudgeAgain are how long after a shard write the pods' annotation is touched so
 	// that kubelets refresh the mount at once: the kubelet's own watch must have seen the write first.
 	NudgeAfter time.Duration

@@ -2,6 +2,7 @@ package resources
 
 import (
 	"fmt"
+	"strconv"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -23,14 +24,23 @@ const (
 	gracePeriodSeconds int64 = 35
 )
 
+// ReplicasAnnotation, on the Deployment, is the number of pods that was configured when it was applied
+// last: what stands in its spec since then is an autoscaler's, or somebody's hand.
+const ReplicasAnnotation = "mtasts.dev/replicas"
+
 // Deployment runs the policy server. A rollout first adds a pod and then takes one away, so that the
 // policies never have fewer servers than configured.
 func (s Server) Deployment() *acappsv1.DeploymentApplyConfiguration {
+	replicas := s.Config.Replicas
+	if s.Replicas != nil {
+		replicas = *s.Replicas
+	}
 	return acappsv1.Deployment(ServerName, s.Namespace).
 		WithLabels(ServerLabels()).
+		WithAnnotations(map[string]string{ReplicasAnnotation: strconv.Itoa(int(s.Config.Replicas))}).
 		WithOwnerReferences(ownerApply(s.owner())).
 		WithSpec(acappsv1.DeploymentSpec().
-			WithReplicas(s.Config.Replicas).
+			WithReplicas(replicas).
 			WithRevisionHistoryLimit(2).
 			WithSelector(selector()).
 			WithStrategy(acappsv1.DeploymentStrategy().

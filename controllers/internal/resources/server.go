@@ -39,6 +39,8 @@ type Server struct {
 	Anchor types.UID
 	// Shards is how many shards there are.
 	Shards int
+	// Replicas is the number of pods to leave as it is; nil means the configured one.
+	Replicas *int32
 	// OperatorNamespace may ask the metrics port; empty means that everybody may.
 	OperatorNamespace string
 	// Config is the server part of the configuration.
