@@ -106,8 +106,10 @@ run: ## Run the manager on this machine against the cluster of the current kubec
 	go run . manager
 
 .PHONY: demo
-demo: ## Show a policy's whole life on a control plane of its own. KEEP=1 leaves it running.
-	@KUBEBUILDER_ASSETS=$$(hack/assets.sh) && export KUBEBUILDER_ASSETS && KEEP=$(KEEP) go run ./hack/demo
+demo: ## Show a policy go from testing to enforce, in a cluster of its own. KEEP=1 leaves it running.
+	@KUBEBUILDER_ASSETS=$$(hack/assets.sh) && export KUBEBUILDER_ASSETS && \
+	echo "demo: building it (a minute or two the first time)" >&2 && \
+	go build -o bin/demo ./hack/demo && KEEP=$(KEEP) exec bin/demo
 
 .PHONY: docker-build
 docker-build: ## Build the image for this machine's platform and load it into docker.

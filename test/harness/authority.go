@@ -58,6 +58,11 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
+// PEM returns the root as a file for programs that are told whom to trust.
+func (a *Authority) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.root.Raw})
+}
+
 // Issue returns a certificate for these names and its key, both PEM. It is valid
 // from now on; a lifetime below zero makes one that has expired.
 func (a *Authority) Issue(lifetime time.Duration, dnsNames ...string) (certPEM, keyPEM []byte, err error) {
@@ -135,7 +140,7 @@ func (c *CA) writeSecret(ctx context.Context, certificate *cmv1.Certificate) err
 		Type: corev1.SecretTypeTLS,
 		Data: map[string][]byte{
 			corev1.TLSCertKey: certPEM, corev1.TLSPrivateKeyKey: keyPEM,
-			"ca.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.root.Raw}),
+			"ca.crt": c.PEM(),
 		},
 	}
 	err = c.client.Create(ctx, secret)

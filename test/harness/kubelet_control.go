@@ -32,6 +32,12 @@ func (k *Kubelet) SetSyncPeriod(pod types.NamespacedName, period time.Duration) 
 	return k.with(pod, func(state *podState) { state.timing.SyncPeriod = period })
 }
 
+// SetApplyLag changes the time from a reading of a pod's volume until its files
+// change, also for what was read already.
+func (k *Kubelet) SetApplyLag(pod types.NamespacedName, lag time.Duration) error {
+	return k.with(pod, func(state *podState) { state.timing.ApplyLag = lag })
+}
+
 // HoldApply reads a pod's volume now, from the live API, and keeps what it read
 // until release is called. Until then the pod goes on with what it has; after it
 // the held reading is applied, however old it is, and the volume is read again.
