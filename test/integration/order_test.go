@@ -95,10 +95,10 @@ func (o *order) answered(records []string, pods []answer) (faults []string) {
 }
 
 // written judges a value that carries an id, seen in a place.
-func (o *order) written(place, value, id string) (fault string) {
+func (o *order) written(place, value string, id mtasts.ID) (fault string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if fault := o.rise(place, mtasts.ID(id)); !o.byHand[value] {
+	if fault := o.rise(place, id); !o.byHand[value] {
 		return fault
 	}
 	return ""
@@ -173,14 +173,17 @@ func (s *story) judge(o *order, object client.Object, domain string) {
 	switch object := object.(type) {
 	case *corev1.ConfigMap:
 		value, ok := object.Data[mtasts.PolicyHost(domain)]
-		if id, _, _ := strings.Cut(value, "\n"); ok {
-			s.complain(o.written("the shard", value, id))
+		if !ok {
+			return
 		}
+		// What is no entry is never served, so its id does not count.
+		id, _, _ := policyserver.DecodeEntry(value)
+		s.complain(o.written("the shard", value, id))
 	case *externaldnsv1alpha1.DNSEndpoint:
 		for _, e := range object.Spec.Endpoints {
 			if e.DNSName == mtasts.RecordName(domain) && len(e.Targets) == 1 {
 				record := strings.Trim(e.Targets[0], `"`)
-				s.complain(o.written("the DNSEndpoint", record, string(idIn(record))))
+				s.complain(o.written("the DNSEndpoint", record, idIn(record)))
 			}
 		}
 	}

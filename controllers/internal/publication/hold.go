@@ -24,7 +24,7 @@ func (p *pass) hold(current *mtasts.Policy, wanted mtasts.Policy) (isHeld, goOn 
 		return false, true
 	}
 	mx := p.o.MX
-	if mx == nil || mx.At.IsZero() || p.now.Sub(mx.At) >= p.t.MXFresh {
+	if mx == nil || mx.At.IsZero() || mx.At.After(p.now) || p.now.Sub(mx.At) >= p.t.MXFresh {
 		return false, p.need(NeedMX)
 	}
 	if mx.Answer == Unknown {

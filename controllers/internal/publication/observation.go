@@ -41,8 +41,8 @@ type Tried struct {
 
 // due says whether it is time to look again, and otherwise how long to wait.
 func (l Tried) due(now time.Time, t Timings) (bool, time.Duration) {
-	if l.At.IsZero() {
-		return true, 0
+	if l.At.IsZero() || l.At.After(now) {
+		return true, 0 // never, or before the clock was set back
 	}
 	wait := l.At.Add(t.pollAfter(l.Tries)).Sub(now)
 	return wait <= 0, max(wait, 0)
