@@ -19,8 +19,9 @@ func TestTheDocumentationNamesEveryField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var documented []string
-	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(string(text), -1) {
+	rows := regexp.MustCompile("(?m)^\\| `([^`]+)` \\|").FindAllStringSubmatch(string(text), -1)
+	documented := make([]string, 0, len(rows))
+	for _, row := range rows {
 		documented = append(documented, row[1])
 	}
 	fields := fieldsOf(reflect.TypeFor[Operator](), "")
@@ -62,9 +63,9 @@ func TestTheDocumentationsExamplesAreRead(t *testing.T) {
 // packages are documented elsewhere, and count as one field.
 func fieldsOf(s reflect.Type, prefix string) []string {
 	var fields []string
-	for i := range s.NumField() {
-		name, _, _ := strings.Cut(s.Field(i).Tag.Get("json"), ",")
-		path, kind := prefix+name, s.Field(i).Type
+	for field := range s.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		path, kind := prefix+name, field.Type
 		isOurs := func(k reflect.Type) bool {
 			return k.Kind() == reflect.Struct && k.PkgPath() == reflect.TypeFor[Operator]().PkgPath()
 		}
