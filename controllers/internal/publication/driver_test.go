@@ -168,14 +168,16 @@ func (w *world) observe() Observation {
 	if current := w.spec.Current; current != nil {
 		o.Servers = w.servers(current, w.spec.AnnouncedID == current.ID)
 	}
-	if w.shard != nil {
+	if w.shard != nil && mtasts.ID(w.shard.ID).Compare(mtasts.ID(w.spec.LastID)) > 0 {
 		o.Greater = &Greater{ID: mtasts.ID(w.shard.ID), Policy: new(PolicyOf(*w.shard))}
 	}
-	if id, ok := mtasts.ParseID(w.txt); ok && (o.Greater == nil || id.Compare(o.Greater.ID) > 0) {
-		o.Greater = &Greater{ID: id}
-	}
-	if o.Greater != nil && o.Greater.ID.Compare(mtasts.ID(w.spec.LastID)) <= 0 {
-		o.Greater = nil
+	if id, ok := mtasts.ParseID(w.txt); ok && id.Compare(mtasts.ID(w.spec.LastID)) > 0 {
+		switch {
+		case o.Greater == nil:
+			o.Greater = &Greater{ID: id}
+		case id.Compare(o.Greater.ID) > 0:
+			o.Greater.ID = id // senders may have paired it with what the shard serves
+		}
 	}
 	return o
 }
@@ -437,6 +439,9 @@ func (w *world) fixedPoint(d Decision, o Observation) {
 	w.t.Helper()
 	if d.Remove {
 		return
+	}
+	if w.spec == nil || d.Spec.AnnouncedID != w.spec.AnnouncedID {
+		o.DNS = nil // the answer is from before the announcement
 	}
 	again := Decide(d.Spec, o, w.clock(), w.tm)
 	if again.Need == NeedNothing && !reflect.DeepEqual(again.Spec, d.Spec) {

@@ -209,7 +209,8 @@ func (c *chaos) checkTXT(_, after string) {
 // checkGone sees everything being removed.
 func (c *chaos) checkGone() {
 	if c.spec.Current == nil {
-		// Nothing of ours was ever served: what somebody else publishes goes on without us.
+		// Nothing of ours was ever served; what somebody else published is theirs to drain.
+		c.setFault("")
 		clear(c.senders.bodies)
 		clear(c.senders.pairs)
 	}
@@ -272,7 +273,7 @@ func (c *chaos) step() {
 		c.podFault()
 	case what < 52:
 		w.setFault(Outcome(c.pick("", "", string(Broken), string(NoAnswer), string(WrongBody))))
-		if w.foreign != nil && (w.spec == nil || w.spec.Current == nil) {
+		if w.foreign != nil && (w.spec == nil || w.spec.Current == nil || w.last.State == v1alpha1.StateRemoving) {
 			w.setFault(Broken) // nobody would look, so nobody could know
 		}
 		if w.foreign != nil {
