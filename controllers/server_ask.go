@@ -94,7 +94,7 @@ func (r *serverReconciler) forgetGone(state *serverState, pods []corev1.Pod) {
 // nudge touches the annotation of lagging pods, twice at most per shard write: first when kubelets
 // can have seen the write, and once more for those that had not.
 func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods []corev1.Pod, behind map[string]bool) error {
-	if state.writtenAt.IsZero() || state.nudges >= 2 || len(behind) == 0 {
+	if state.writtenAt.IsZero() || !state.dirtySince.IsZero() || state.nudges >= 2 || len(behind) == 0 {
 		return nil
 	}
 	wait := r.Timings.NudgeAfter
