@@ -100,6 +100,8 @@ func tryAgain(err error) (time.Duration, bool) {
 		return staleRetry, true
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return 0, true
+	case errors.Is(err, context.Canceled): // the operator is being stopped
+		return 0, true
 	default:
 		return 0, false
 	}

@@ -29,6 +29,7 @@ import (
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
 	"github.com/mta-sts-operator/mta-sts-operator/test/controlplane"
 	"github.com/mta-sts-operator/mta-sts-operator/test/harness"
 	"github.com/mta-sts-operator/mta-sts-operator/test/operator"
@@ -125,6 +126,8 @@ type story struct {
 	clock     *operator.Clock
 	op        *operator.Operator
 	timings   controllers.Timings
+	// settings are the configuration of operators that start from now on; nil means operator.Settings().
+	settings *config.Operator
 }
 
 // tell begins a story: the domain is the test's own, the operator runs.
@@ -183,7 +186,7 @@ func (s *story) startOperator() {
 func (s *story) anotherOperator(link *operator.Link) *operator.Operator {
 	s.t.Helper()
 	op, err := operator.Start(context.WithoutCancel(s.ctx), operator.Options{
-		Config: asOperator, World: s.World, Clock: s.clock, Link: link, Timings: s.timings,
+		Config: asOperator, World: s.World, Clock: s.clock, Link: link, Timings: s.timings, Settings: s.settings,
 		Logger: s.logger("operator", slog.LevelInfo),
 	})
 	s.Expect(err).NotTo(HaveOccurred())
