@@ -1,6 +1,7 @@
 // Package sender is the world as a strict MTA-STS sender sees it (RFC 8461
 // §3.1, §3.3): the TXT record, the addresses of the policy host, the policy each
-// of those addresses serves, and the domain's MX hosts.
+// of those addresses serves, the domain's MX hosts, and how each of those starts
+// TLS (§4.2).
 //
 // It observes and never decides. Every observation is tri-state, so that "could
 // not tell" is never taken for "is not there", and carries a [Reason] from a

@@ -38,8 +38,9 @@ type problem struct {
 
 // fetched is a valid policy and how it names its id.
 type fetched struct {
-	seen  SeenPolicy
-	hasID bool // the header is present, whatever its value
+	answer *Answer // also with a problem, if there was an answer
+	seen   SeenPolicy
+	hasID  bool // the header is present, whatever its value
 }
 
 func (s *Sender) lookAddress(
@@ -54,6 +55,7 @@ func (s *Sender) lookAddress(
 	}
 	defer func() { _ = conn.Close() }()
 	got, failure := get(ctx, conn, mtasts.PolicyURL(domain))
+	look.Answer = got.answer
 	if failure != nil {
 		look.Outcome, look.Reason, look.Message = failure.outcome, failure.reason, failure.message
 		return look
@@ -138,14 +140,27 @@ func readAnswer(reader *bufio.Reader, request *http.Request) (fetched, *problem)
 		return fetched{}, answerProblem(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	if failure := checkHeader(response); failure != nil {
-		return fetched{}, failure
+	answer := &Answer{
+		Status:      response.StatusCode,
+		ContentType: sanitize(response.Header.Get("Content-Type")),
+		Location:    sanitize(response.Header.Get("Location")),
 	}
+	failure := checkHeader(response)
+	if response.StatusCode != http.StatusOK {
+		return fetched{answer: answer}, failure
+	}
+	// A body of the wrong type is worth a look, too, though not an error.
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
-	if err != nil {
-		return fetched{}, answerProblem(err)
+	answer.Body = string(body[:min(len(body), maxBody)])
+	switch {
+	case failure != nil:
+		return fetched{answer: answer}, failure
+	case err != nil:
+		return fetched{answer: answer}, answerProblem(err)
 	}
-	return readPolicy(response.Header, body)
+	got, failure := readPolicy(response.Header, body)
+	got.answer = answer
+	return got, failure
 }
 
 func isInterim(status int) bool {

@@ -17,6 +17,8 @@ type TXT struct {
 	// Records are the contents, character-strings joined, sorted. If servers
 	// disagree they are all that any of them gave, although Status is Unknown.
 	Records []string
+	// Split are those of the Records that came as several character-strings.
+	Split []string
 	// TTL is the largest in the answers, aliases included; 0 without records.
 	// From a resolver it is what was left of it.
 	TTL     time.Duration
@@ -56,9 +58,22 @@ func (s *Sender) LookupTXT(ctx context.Context, name string) TXT {
 		records = values(found.records)
 	}
 	return TXT{
-		Status: found.status, Records: records, TTL: found.ttl, Source: found.source,
+		Status: found.status, Records: records, Split: split(found.records), TTL: found.ttl, Source: found.source,
 		Reason: found.reason, Message: found.explain(name, "no TXT record"),
 	}
+}
+
+func split(records []dns.RR) []string {
+	var several []dns.RR
+	for _, record := range records {
+		if txt, ok := record.(*dns.TXT); ok && len(txt.Txt) > 1 {
+			several = append(several, record)
+		}
+	}
+	if several == nil {
+		return nil
+	}
+	return values(several)
 }
 
 // Host is what DNS says about the addresses of a name.

@@ -456,3 +456,12 @@ func TestOnlyReferralsDownwardsAreFollowed(t *testing.T) {
 		}
 	}
 }
+
+func TestRecordsOfSeveralStringsAreNamed(t *testing.T) {
+	t.Parallel()
+	resolver := &nameServer{records: []string{txt("60", "one"), `_mta-sts.example.com. 60 TXT "v=STSv1; " "id=1;"`}}
+	got := world{resolver: resolver}.newSender(t, Config{}).LookupTXT(t.Context(), "_mta-sts.example.com")
+	if diff := cmp.Diff([]string{"v=STSv1; id=1;"}, got.Split); diff != "" {
+		t.Errorf("Split (-want +got):\n%s", diff)
+	}
+}

@@ -80,3 +80,26 @@ func (s *Sender) implicitMX(ctx context.Context, domain string) MX {
 		return MX{Status: Unknown, Reason: host.Reason, Message: host.Message}
 	}
 }
+
+// TLSA is what DNS says about DANE of an MX host (RFC 7672).
+type TLSA struct {
+	Status LookupStatus
+	// Records are in presentation form, sorted. Whether DNSSEC vouches for them is
+	// not looked at; senders ignore them if it does not.
+	Records []string
+	Reason  Reason // empty if Found
+	Message string // empty if Found
+}
+
+// LookupTLSA asks the resolvers for the TLSA records of an MX host's port 25.
+func (s *Sender) LookupTLSA(ctx context.Context, host string) TLSA {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	name := "_25._tcp." + dns.CanonicalName(host)
+	found := s.follow(ctx, name, false, dns.TypeTLSA)
+	tlsa := TLSA{Status: found.status, Reason: found.reason, Message: found.explain(name, "no TLSA record")}
+	if found.status == Found {
+		tlsa.Records = values(found.records)
+	}
+	return tlsa
+}

@@ -25,6 +25,15 @@ type SeenPolicy struct {
 	Policy mtasts.Policy
 }
 
+// Answer is what a server answered in HTTP, policy or not.
+type Answer struct {
+	Status int
+	// ContentType and Location are header fields, made fit to be shown; "" if absent.
+	ContentType, Location string
+	// Body is the exact bytes, at most 64 KiB and as many as came; only with status 200.
+	Body string
+}
+
 // AddressLook is what one address of a policy host does.
 type AddressLook struct {
 	Address netip.Addr
@@ -33,6 +42,7 @@ type AddressLook struct {
 	// Message says what the address does, such as "refuses connections on port
 	// 443"; empty for Pass.
 	Message  string
+	Answer   *Answer     // nil if there was none
 	Seen     *SeenPolicy // the policy of Pass and WrongBody, else nil
 	NotAfter time.Time   // end of the leaf certificate, if one was presented
 }

@@ -540,3 +540,36 @@ func TestTheEarliestCertificateCounts(t *testing.T) {
 		t.Errorf("NotAfter %v, want %v", got.NotAfter, early)
 	}
 }
+
+func TestLookPolicyKeepsWhatWasAnswered(t *testing.T) {
+	t.Parallel()
+	ca := testCA(t)
+	certificate := ca.issue(t, time.Now().Add(time.Hour), "mta-sts.example.com")
+	for name, test := range map[string]struct {
+		answer string
+		want   *Answer
+	}{
+		"a policy": {ok(testBody), &Answer{Status: 200, ContentType: "text/plain; charset=utf-8", Body: testBody}},
+		"a body that is no policy": {
+			ok("mode: never\n"), &Answer{Status: 200, ContentType: "text/plain; charset=utf-8", Body: "mode: never\n"},
+		},
+		"a policy of the wrong type": {
+			ok(testBody, "Content-Type: text/html"), &Answer{Status: 200, ContentType: "text/html", Body: testBody},
+		},
+		"a redirect": {
+			"HTTP/1.1 302 Found\r\nLocation: https://example.com/é\r\nContent-Length: 4\r\n\r\nbody",
+			&Answer{Status: 302, Location: "https://example.com/?"},
+		},
+		"too much":          {ok(padded(64<<10 + 1)), &Answer{Status: 200, ContentType: "text/plain; charset=utf-8", Body: padded(64<<10 + 1)[:64<<10]}},
+		"nothing like HTTP": {"220 mx\r\n", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := atLoopback(t, Config{AllowPrivate: true, Roots: ca.pool}, answering(certificate, test.answer))
+			look := s.LookPolicy(t.Context(), "example.com", nil)
+			if diff := cmp.Diff(test.want, look.Addresses[0].Answer); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}

@@ -59,6 +59,14 @@ func (s *Sender) handshakeProblem(err error, host string) *problem {
 	if isClosed(err) {
 		return &problem{NoAnswer, ConnectionClosed, "closes the connection during the TLS handshake"}
 	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return s.certificateProblem(err, host)
+	}
+	return &problem{Broken, TLSFailed, "fails the TLS handshake; it must offer TLS 1.2 or 1.3 for " + sanitize(host)}
+}
+
+// certificateProblem explains why the certificate is not accepted.
+func (s *Sender) certificateProblem(err error, host string) *problem {
 	if wrongName, ok := errors.AsType[x509.HostnameError](err); ok {
 		return &problem{Broken, CertificateWrongName, fmt.Sprintf(
 			"presents a certificate %s, not for %s", namesOf(wrongName.Certificate), sanitize(host))}
@@ -69,14 +77,11 @@ func (s *Sender) handshakeProblem(err error, host string) *problem {
 		}
 		return &problem{Broken, CertificateExpired, "presents an expired certificate"}
 	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return &problem{
-			Broken, CertificateUntrusted,
-			"presents a certificate chain that does not lead to a trusted root: " +
-				"a private or staging authority, or a missing intermediate certificate",
-		}
+	return &problem{
+		Broken, CertificateUntrusted,
+		"presents a certificate chain that does not lead to a trusted root: " +
+			"a private or staging authority, or a missing intermediate certificate",
 	}
-	return &problem{Broken, TLSFailed, "fails the TLS handshake; it must offer TLS 1.2 or 1.3 for " + sanitize(host)}
 }
 
 func namesOf(certificate *x509.Certificate) string {

@@ -23,15 +23,15 @@ const (
 	SourceResolver = "resolver"
 )
 
-// Outcome is what a look at a policy host established.
+// Outcome is what a look at a policy host or an MX host established.
 type Outcome string
 
 const (
 	// Pass means that a sender gets the wanted instance or, if none was named,
-	// some valid policy.
+	// some valid policy; of an MX host, that a sender delivers in mode enforce.
 	Pass Outcome = "Pass"
 	// WrongBody means that a sender gets a valid policy which is not the wanted
-	// instance, and may cache it.
+	// instance, and may cache it. MX hosts never have it.
 	WrongBody Outcome = "WrongBody"
 	// Broken means that there is an answer and every sender rejects it.
 	Broken Outcome = "Broken"
@@ -76,12 +76,12 @@ const (
 const (
 	// CertificateExpired means that a certificate is expired or not yet valid.
 	CertificateExpired Reason = "CertificateExpired"
-	// CertificateWrongName means that the certificate has no DNS-ID for the policy host.
+	// CertificateWrongName means that the certificate has no DNS-ID for the host.
 	CertificateWrongName Reason = "CertificateWrongName"
 	// CertificateUntrusted means that the chain does not lead to a trusted root.
 	CertificateUntrusted Reason = "CertificateUntrusted"
 	// TLSFailed means that the TLS handshake failed otherwise: an alert, a
-	// version below 1.2, or no TLS at all.
+	// version below 1.2 (but see TLSTooOld), or no TLS at all.
 	TLSFailed Reason = "TLSFailed"
 	// HTTPFailed means that the answer is not HTTP.
 	HTTPFailed Reason = "HTTPFailed"
@@ -95,6 +95,24 @@ const (
 	BodyTooLarge Reason = "BodyTooLarge"
 	// NotAPolicy means that the body is not a valid policy.
 	NotAPolicy Reason = "NotAPolicy"
+)
+
+// Reasons of MX hosts only. The last three come with NoAnswer, the others with Broken.
+const (
+	// NoSTARTTLS means that the server does not offer STARTTLS.
+	NoSTARTTLS Reason = "NoSTARTTLS"
+	// STARTTLSRefused means that the server offers STARTTLS and then refuses it.
+	STARTTLSRefused Reason = "STARTTLSRefused"
+	// TLSTooOld means that the server knows no TLS newer than 1.1 (RFC 8461 §7.2).
+	TLSTooOld Reason = "TLSTooOld"
+	// SessionRefused means that the server takes no mail from here, now or ever:
+	// that says nothing about what it offers to others.
+	SessionRefused Reason = "SessionRefused"
+	// NotSMTP means that the answer is not SMTP.
+	NotSMTP Reason = "NotSMTP"
+	// EgressBlocked means that no MX host at all could be connected to: most
+	// likely the network here does not let port 25 out. See [IsEgressBlocked].
+	EgressBlocked Reason = "EgressBlocked"
 )
 
 // OtherPolicy is the reason of WrongBody: a valid policy, but not the wanted instance.

@@ -1,12 +1,14 @@
 package sender
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +21,10 @@ const (
 	// zone, asking its servers in vain and falling back to a resolver still
 	// leaves some of it.
 	exchangeShare = 0.3
-	resolvConf    = "/etc/resolv.conf"
+	// Servers that delay their greeting to tell spammers apart do so for up to a
+	// minute; two thirds of the time for a mail server are left for it.
+	defaultSMTPTimeout = 90 * time.Second
+	resolvConf         = "/etc/resolv.conf"
 )
 
 // Config says how a [Sender] sees the world. The zero value sees what a sender
@@ -32,16 +37,24 @@ type Config struct {
 	// Roots are the trusted root certificates; nil means the system's.
 	Roots *x509.CertPool
 	// AllowPrivate permits loopback, private, link-local and other addresses
-	// that are not public, for policy hosts and authoritative name servers.
+	// that are not public, for policy hosts, MX hosts and authoritative name servers.
 	AllowPrivate bool
 	// DNSPort is the port of authoritative name servers, 0 means 53.
 	DNSPort uint16
 	// HTTPSPort is the port of policy hosts, 0 means 443. The URL and the Host
 	// header never show it.
 	HTTPSPort uint16
-	// Timeout bounds one look or lookup, 0 means 10 s. One DNS exchange may take
-	// three tenths of it.
+	// SMTPPort is the port of MX hosts, 0 means 25.
+	SMTPPort uint16
+	// HELO is the name that MX hosts are greeted with. Empty means the address of
+	// the connection's own end as a literal (RFC 5321 §4.1.4).
+	HELO string
+	// Timeout bounds one look or lookup, and connecting to an MX host; 0 means 10 s.
+	// One DNS exchange may take three tenths of it.
 	Timeout time.Duration
+	// SMTPTimeout bounds the session with one address of an MX host, 0 means 90 s.
+	// Its greeting may take two thirds of it.
+	SMTPTimeout time.Duration
 	// Now is the clock that certificates are checked against; nil means time.Now.
 	Now func() time.Time
 }
@@ -55,13 +68,17 @@ type Sender struct {
 	allowPrivate    bool
 	dnsPort         uint16
 	httpsPort       uint16
+	smtpPort        uint16
+	helo            string
 	timeout         time.Duration
 	exchangeTimeout time.Duration
+	smtpTimeout     time.Duration
 	now             func() time.Time
 }
 
 // New returns a Sender. It fails if there is no resolver, if a resolver is not
-// an address, or if the system has no root certificates while Roots is nil.
+// an address, if HELO is no word, or if the system has no root certificates while
+// Roots is nil.
 func New(config Config) (*Sender, error) {
 	resolvers, err := resolversOf(config.Resolvers)
 	if err != nil {
@@ -71,23 +88,21 @@ func New(config Config) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
+	// It becomes part of a command.
+	if strings.ContainsFunc(config.HELO, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, fmt.Errorf("HELO name %q: want a host name or an address literal", config.HELO)
+	}
 	s := &Sender{
 		resolvers:    resolvers,
 		roots:        roots,
 		allowPrivate: config.AllowPrivate,
-		dnsPort:      config.DNSPort,
-		httpsPort:    config.HTTPSPort,
-		timeout:      config.Timeout,
+		dnsPort:      cmp.Or(config.DNSPort, 53),
+		httpsPort:    cmp.Or(config.HTTPSPort, 443),
+		smtpPort:     cmp.Or(config.SMTPPort, 25),
+		helo:         config.HELO,
+		timeout:      cmp.Or(config.Timeout, defaultTimeout),
+		smtpTimeout:  cmp.Or(config.SMTPTimeout, defaultSMTPTimeout),
 		now:          config.Now,
-	}
-	if s.dnsPort == 0 {
-		s.dnsPort = 53
-	}
-	if s.httpsPort == 0 {
-		s.httpsPort = 443
-	}
-	if s.timeout == 0 {
-		s.timeout = defaultTimeout
 	}
 	if s.now == nil {
 		s.now = time.Now
