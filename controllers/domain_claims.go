@@ -41,8 +41,10 @@ func sortClaims(policies []v1alpha1.MTASTSPolicy, publications []v1alpha1.MTASTS
 	if len(publications) > 0 {
 		slices.SortFunc(publications, func(a, b v1alpha1.MTASTSPublication) int { return byAge(&a, &b) })
 		c.publication = &publications[0]
-		for i := range publications[1:] {
-			c.others = append(c.others, &publications[1+i])
+		for i := range publications {
+			if i > 0 {
+				c.others = append(c.others, &publications[i])
+			}
 		}
 	}
 	var candidates []*v1alpha1.MTASTSPolicy

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -50,9 +51,7 @@ func shards(n int, files map[string]string) map[string]string {
 	for i := range n {
 		all[MarkerKey(i)] = MarkerValue
 	}
-	for name, content := range files {
-		all[name] = content
-	}
+	maps.Copy(all, files)
 	return all
 }
 
@@ -76,7 +75,7 @@ func project(t testing.TB, dir string, files map[string]string) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
-	fresh, err := os.MkdirTemp(dir, "..2026_")
+	fresh, err := os.MkdirTemp(dir, "..2026_") //nolint:usetesting // it must lie beside ..data, as the kubelet's does
 	if err != nil {
 		t.Fatal(err)
 	}

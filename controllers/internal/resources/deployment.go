@@ -24,7 +24,7 @@ const (
 	gracePeriodSeconds int64 = 35
 )
 
-// ReplicasAnnotation, on the Deployment, is the number of pods that was configured when it was applied
+// ReplicasAnnotation on the Deployment is the number of pods that was configured when it was applied
 // last: what stands in its spec since then is an autoscaler's, or somebody's hand.
 const ReplicasAnnotation = "mtasts.dev/replicas"
 
