@@ -52,13 +52,15 @@ func (s *senders) look() {
 			s.goneAt[id] = w.now.Add(s.ttl)
 		}
 	}
+	// What only resolvers still answer, of a publication that is gone, a new one cannot see.
+	aware := w.spec != nil && (w.spec.AnnouncedID != "" || len(w.spec.FoundIDs) > 0)
 	for _, seen := range w.served() {
 		if seen.Policy.Mode != mtasts.ModeEnforce || s.lost[seen.ID] {
 			continue
 		}
 		key := seen.ID + " " + seen.Policy.String()
 		for id, gone := range s.goneAt {
-			if gone.IsZero() || gone.After(w.now) {
+			if gone.IsZero() || (gone.After(w.now) && aware) {
 				if s.pairs[key] == nil {
 					s.pairs[key], s.bodies[key] = map[string]bool{}, seen.Policy
 				}

@@ -409,3 +409,17 @@ func TestMinimalFactsOfTheHelpers(t *testing.T) {
 		}
 	}
 }
+
+func TestAnIDThatDNSLostIsAnnouncedLikeAFirstOne(t *testing.T) {
+	w := newWorld(t)
+	id := w.inForce(trial(mx1, mx2))
+	w.records, w.dnsStuck = nil, true
+	w.advance(2 * time.Hour)
+	w.setFault(Broken)
+	w.want(trial(mx1))
+	w.advance(day)
+	w.wantState(v1alpha1.StateServing, v1alpha1.ReasonBrokenAnswer)
+	if w.txt != id {
+		t.Errorf("TXT %s: nobody sees an id, so nothing is gained by one in front of a broken host", w.txt)
+	}
+}
