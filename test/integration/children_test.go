@@ -66,9 +66,7 @@ func (s *story) serverChildren() []child {
 			o.(*corev1.ConfigMap).Data = map[string]string{}
 		}},
 		{"Deployment", named(&appsv1.Deployment{}, server), func(o client.Object) {
-			d := o.(*appsv1.Deployment)
-			d.Spec.Replicas = new(int32(1))
-			d.Spec.Template.Spec.Containers[0].Image = "example.com/other:1"
+			o.(*appsv1.Deployment).Spec.Template.Spec.Containers[0].Image = "example.com/other:1"
 		}},
 		{"Service", named(&corev1.Service{}, server), func(o client.Object) {
 			o.(*corev1.Service).Spec.Ports[0].TargetPort = intstr.FromInt32(1)
@@ -204,12 +202,13 @@ func TestWhatOthersSetOnAChildStays(t *testing.T) {
 	s.spoil(deployment, func(client.Object) {
 		template := &deployment.Spec.Template
 		template.Annotations = merge(template.Annotations, map[string]string{restarted: "now"})
+		deployment.Spec.Replicas = new(int32(3)) // as an autoscaler does
 		template.Spec.Containers = append(template.Spec.Containers, corev1.Container{Name: "sidecar", Image: "example.com/sidecar:1"})
 	})
 	s.rest()
 	// The operator restores what is its own, and leaves the rest even then.
 	s.spoil(s.ingress(), func(o client.Object) { o.(*networkingv1.Ingress).Spec.Rules[0].Host = "other." + s.domain })
-	s.spoil(deployment, func(client.Object) { deployment.Spec.Replicas = new(int32(5)) })
+	s.spoil(deployment, func(client.Object) { deployment.Spec.Strategy.RollingUpdate.MaxSurge = new(intstr.FromInt32(2)) })
 
 	s.Eventually(func(g Gomega) {
 		ingress := s.ingress()
@@ -218,7 +217,8 @@ func TestWhatOthersSetOnAChildStays(t *testing.T) {
 		g.Expect(ingress.Annotations).To(HaveKeyWithValue("example.com/mine", "yes"))
 		g.Expect(ingress.Labels).To(HaveKeyWithValue("example.com/mine", "yes"))
 		g.Expect(s.api.Get(s.ctx, client.ObjectKeyFromObject(deployment), deployment)).To(Succeed())
-		g.Expect(deployment.Spec.Replicas).To(HaveValue(BeEquivalentTo(2)))
+		g.Expect(deployment.Spec.Strategy.RollingUpdate.MaxSurge).To(HaveValue(Equal(intstr.FromInt32(1))))
+		g.Expect(deployment.Spec.Replicas).To(HaveValue(BeEquivalentTo(3)))
 		g.Expect(deployment.Spec.Template.Annotations).To(HaveKeyWithValue(restarted, "now"))
 		g.Expect(deployment.Spec.Template.Spec.Containers).To(HaveLen(2))
 	}).Should(Succeed())

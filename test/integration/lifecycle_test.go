@@ -10,7 +10,6 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -142,8 +141,9 @@ func TestAnEnforcedPolicyThatWasDeletedRetires(t *testing.T) {
 		s.Expect(pub.Spec.Ledger[0].ID).To(Equal(first))
 		lifetime := 7*24*time.Hour + 300*time.Second + s.timings.LedgerSlack
 		s.Expect(pub.Status.Until.Time).To(BeTemporally("~", time.Now().Add(lifetime), time.Minute))
-		cond := apimeta.FindStatusCondition(pub.Status.Conditions, v1alpha1.ConditionReady)
-		s.Expect(cond.Message).To(ContainSubstring("until " + pub.Status.Until.UTC().Format(time.RFC3339)))
+		s.Expect(pub.Status.Conditions).To(ConsistOf(And(
+			HaveField("Type", v1alpha1.ConditionReconciling), HaveField("Reason", v1alpha1.ReasonRetiring),
+			HaveField("Message", ContainSubstring("until "+pub.Status.Until.UTC().Format(time.RFC3339))))))
 	})
 	s.chapter("and when no sender can hold it any more, everything goes, the id first", func() {
 		s.rest()
