@@ -88,6 +88,9 @@ func (r *domainReconciler) pass(ctx context.Context, domain string) (*scope, err
 		return nil, err
 	}
 	r.tell(ctx, s)
+	if _, again := tryAgain(s.failed); again {
+		return nil, s.failed // it will be gone in a moment: nobody needs to be told
+	}
 	return s, errors.Join(s.failed, r.report(ctx, s))
 }
 
@@ -97,6 +100,8 @@ func (r *domainReconciler) pass(ctx context.Context, domain string) (*scope, err
 func tryAgain(err error) (time.Duration, bool) {
 	switch {
 	case errors.Is(err, errStaleCache), apierrors.IsConflict(err):
+		return staleRetry, true
+	case apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err): // an object; a missing kind is unexpected
 		return staleRetry, true
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return 0, true
