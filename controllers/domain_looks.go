@@ -3,7 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -57,7 +56,7 @@ func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 	txt := r.World.LookupTXT(ctx, mtasts.RecordName(s.domain))
 	w := &publication.World{DNS: observedTXT(txt)}
 	w.DNS.Tried = tried(before, r.Clock.Now(), txt.Status != sender.Unknown)
-	if slices.ContainsFunc(w.DNS.IDs, func(id string) bool { return id != "" }) {
+	if txt.Status != sender.Unknown {
 		if look := r.World.LookPolicy(ctx, s.domain, nil); look.Seen != nil {
 			w.Policy = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
 		}

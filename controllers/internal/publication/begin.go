@@ -20,7 +20,9 @@ func (p *pass) begin() bool {
 	if p.Spec != nil {
 		return true
 	}
-	if p.o.World == nil || p.worldPending() {
+	// However long DNS is silent: without it no policy can come into force anyway, and nobody would know
+	// what senders hold.
+	if p.o.World == nil || p.o.World.DNS.Answer == Unknown {
 		return p.waitForWorld()
 	}
 	p.Spec = &v1alpha1.MTASTSPublicationSpec{}
@@ -51,7 +53,8 @@ func (p *pass) remember() bool {
 	return true
 }
 
-// worldPending says whether the look at the world told nothing, and another try is worth it.
+// worldPending says whether the look at the world told nothing, and another try is worth it: what was
+// published before must not be stuck, mode none least of all, because a resolver is broken.
 func (p *pass) worldPending() bool {
 	dns := p.o.World.DNS
 	return dns.Answer == Unknown && dns.Tries < p.t.WorldTries && p.now.Sub(dns.Since) < p.t.WorldPatience
@@ -62,6 +65,7 @@ func (p *pass) waitForWorld() bool {
 	p.wait(v1alpha1.StateServing, v1alpha1.ReasonObserving, "looking at what is published for the domain today")
 	if w := p.o.World; w != nil {
 		p.Message = "could not see what is published for the domain today: " + w.DNS.Message
+		p.Stalled = w.DNS.Tries > 0 && p.now.Sub(w.DNS.Since) >= p.t.BlockedPatience
 		if due, wait := w.DNS.due(p.now, p.t); !due {
 			p.again(wait)
 			return false
@@ -91,6 +95,20 @@ func (p *pass) enterFound() {
 		// Announced, but no body could be had: senders may hold anything.
 		p.open(id, mtasts.Policy{Mode: mtasts.ModeEnforce, MaxAgeSeconds: unknownMaxAge}, v1alpha1.OriginFound)
 		p.warn(v1alpha1.ReasonMinted, fmt.Sprintf("DNS announced policy %s, which could not be fetched: it is taken for an enforce policy that senders keep for a year", id))
+	}
+	if len(w.DNS.IDs) == 0 && w.Policy != nil {
+		p.enterUnannounced(*w.Policy)
+	}
+}
+
+// enterUnannounced enters a policy that the policy host serves although DNS announces none: it may have
+// announced it until a while ago.
+func (p *pass) enterUnannounced(seen Seen) {
+	if ours, ok := mtasts.ParseID(seen.ID); ok && p.plausible(ours) && ours.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
+		p.Spec.LastID = seen.ID
+	}
+	if !p.known(seen.ID) {
+		p.open(seen.ID, seen.Policy, v1alpha1.OriginFound)
 	}
 }
 

@@ -1,6 +1,7 @@
 package publication
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -122,37 +123,41 @@ func TestAnIDSlightlyAheadOfTheClockIsStillExceeded(t *testing.T) {
 	}
 }
 
-func TestFirstSightWaitsForDNSThreeTimesAndThenGoesOn(t *testing.T) {
+func TestFirstSightWaitsForDNSHoweverLong(t *testing.T) {
 	w := newWorld(t)
 	w.dnsBroken = true
 	w.want(trial(mx1))
 	w.pass()
 	w.wantState(v1alpha1.StateServing, v1alpha1.ReasonObserving)
+	w.advance(time.Hour)
 	if w.spec != nil {
 		t.Fatal("something was recorded before the world was seen")
 	}
-	w.advance(2 * time.Minute)
-	if w.looks[NeedWorld] != 3 {
-		t.Errorf("%d looks, want 3", w.looks[NeedWorld])
+	if n := w.looks[NeedWorld]; n < 10 || n > 100 {
+		t.Errorf("%d looks in an hour: at first often, then once a minute", n)
 	}
+	if !w.last.Stalled || !strings.Contains(w.last.Message, "could not see") {
+		t.Errorf("after an hour nobody is told: %+v", w.last)
+	}
+	w.dnsBroken = false
+	w.advance(2 * time.Minute)
 	if w.spec == nil || w.spec.Current == nil {
-		t.Error("a broken resolver keeps the domain from being published")
+		t.Error("the answer that came at last began nothing")
 	}
 }
 
-func TestFirstSightGoesOnAfterTwoMinutesHoweverFewTheTries(t *testing.T) {
-	start := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+func TestAPolicyThatIsServedWithoutAnIDMayBeCachedAllTheSame(t *testing.T) {
+	const older = "20260201000000aaaaaaaa"
 	o := Observation{
 		Claim: &Claim{Name: "p", Wanted: trial(mx1)},
-		World: &World{DNS: DNS{Answer: Unknown, Tried: Tried{At: start, Since: start, Tries: 1}}},
+		World: &World{DNS: DNS{Answer: Absent}, Policy: &Seen{ID: older, Policy: enforce(mx2)}},
 	}
-	tm := DefaultTimings()
-	tm.PollFirst, tm.PollMost = time.Hour, time.Hour
-	if d := Decide(nil, o, start.Add(2*time.Minute-1), tm); d.Spec != nil || d.Need != NeedNothing || d.After == 0 {
-		t.Errorf("before: %+v", d)
+	d := Decide(nil, o, time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC), DefaultTimings())
+	if d.Spec == nil || len(d.Spec.Ledger) != 1 || d.Spec.Ledger[0].ID != older || d.Spec.Ledger[0].CachedUntil != nil {
+		t.Fatalf("what the policy host serves is not in the ledger: %+v", d)
 	}
-	if d := Decide(nil, o, start.Add(2*time.Minute), tm); d.Spec == nil || d.Spec.Current == nil {
-		t.Errorf("after: %+v", d)
+	if mtasts.ID(d.Spec.Current.ID).Compare(older) <= 0 {
+		t.Errorf("minted %s, which is not above %s", d.Spec.Current.ID, older)
 	}
 }
 

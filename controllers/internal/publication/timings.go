@@ -16,7 +16,7 @@ type Timings struct {
 	MXTries    int
 	// MXFresh is how old an MX lookup may be to decide a change by.
 	MXFresh time.Duration
-	// WorldPatience and WorldTries bound how long failing lookups delay the first sight of a domain.
+	// WorldPatience and WorldTries bound how long failing lookups hold back a restored publication.
 	WorldPatience time.Duration
 	WorldTries    int
 	// HealInterval is the least time between two fresh ids for the same policy.
