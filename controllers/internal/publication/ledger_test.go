@@ -252,13 +252,13 @@ func TestAFreshIDHealsAtMostOnceAnHour(t *testing.T) {
 func TestAnotherPolicyAtTheURLIsEnteredAndHealed(t *testing.T) {
 	w := newWorld(t)
 	x := w.inForce(enforce(mx1, mx2))
-	w.foreign = &Seen{Policy: policy(mtasts.ModeEnforce, 2*week, mx3)}
+	w.foreign = &Seen{Policy: enforce(mx2, mx3)}
 	w.advance(2 * time.Hour)
-	want := &v1alpha1.LedgerEntry{ID: "unknown", MX: []string{mx3}, MaxAgeSeconds: 2 * week, Origin: v1alpha1.OriginSeen}
+	want := &v1alpha1.LedgerEntry{ID: "unknown", MX: []string{mx2, mx3}, MaxAgeSeconds: week, Origin: v1alpha1.OriginSeen}
 	if diff := cmp.Diff(want, w.entry("unknown")); diff != "" {
 		t.Errorf("entry (-want +got):\n%s", diff)
 	}
-	w.foreign = &Seen{Policy: enforce(mx2, mx3)}
+	w.foreign = &Seen{Policy: policy(mtasts.ModeEnforce, 2*week, mx3, mx1)}
 	w.advance(2 * time.Hour)
 	if w.entry("unknown").MaxAgeSeconds != 2*week || !slices.Equal(w.entry("unknown").MX, []string{mx3}) {
 		t.Errorf("entry %+v, want it to stand for both policies that were seen", w.entry("unknown"))
@@ -357,5 +357,24 @@ func TestSafeAfterIsTheLastDateThatRefusesTheHost(t *testing.T) {
 				t.Errorf("safe after %v, open %t, by %q; want %v, %t, %q", after, open, id, tc.after, tc.open, tc.entry)
 			}
 		})
+	}
+}
+
+func TestAPodFromLongAgoOpensItsEntryWhileANewerInstanceSpreads(t *testing.T) {
+	w := newWorld(t)
+	a := w.inForce(enforce(mx1, mx2))
+	old := w.spec.Current.DeepCopy()
+	w.inForce(trial(mx1, mx2))
+	w.advance(time.Hour)
+	w.pods[0].silent = true
+	w.want(trial(mx1))
+	w.advance(time.Minute)
+	if w.entry(a).CachedUntil == nil {
+		t.Fatal("not closed before")
+	}
+	w.pods[1].instance, w.wake = old, w.now
+	w.advance(time.Minute)
+	if w.entry(a).CachedUntil != nil || w.spec.Contamination != nil {
+		t.Errorf("entry %+v, contamination %+v: senders renew it, and the newer instance will heal that", w.entry(a), w.spec.Contamination)
 	}
 }

@@ -401,7 +401,7 @@ func (c *chaos) calm() {
 }
 
 func TestRandomHistoriesKeepTheInvariantsAndConverge(t *testing.T) {
-	seeds, steps := uint64(200), 150
+	seeds, steps := uint64(150), 150
 	if testing.Short() {
 		seeds = 40
 	}
