@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,16 +29,15 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := rootCommand().ExecuteContext(ctx)
+	err := rootCommand(sender.Config{}).ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "mta-sts-operator:", err)
-		os.Exit(1)
+		os.Exit(exit(err, os.Stderr))
 	}
 }
 
-// rootCommand runs the controllers when no other command is named.
-func rootCommand() *cobra.Command {
+// rootCommand runs the controllers when no other command is named. Tests give it a world of their own.
+func rootCommand(world sender.Config) *cobra.Command {
 	manager := managerCommand()
 	root := &cobra.Command{
 		Use:           "mta-sts-operator",
@@ -51,7 +49,7 @@ func rootCommand() *cobra.Command {
 		RunE:          manager.RunE,
 	}
 	root.Flags().AddFlagSet(manager.Flags())
-	root.AddCommand(manager, serveCommand())
+	root.AddCommand(manager, serveCommand(), checkCommand(world), renderCommand(), importCommand(world))
 	return root
 }
 
@@ -87,7 +85,7 @@ func runManager(ctx context.Context, f managerFlags) error {
 	ctrl.SetLogger(logr.FromSlogHandler(logger.Handler()))
 	cfg, err := config.Load(f.config)
 	if err != nil {
-		return fmt.Errorf("reading the configuration: %w", err)
+		return err
 	}
 	world, err := newSender(cfg.Looks)
 	if err != nil {
@@ -135,15 +133,9 @@ func managerOptions(f managerFlags) ctrl.Options {
 func newSender(looks config.Looks) (*sender.Sender, error) {
 	cfg := sender.Config{Resolvers: looks.Resolvers, AllowPrivate: looks.AllowPrivateAddresses}
 	if looks.ExtraRootsFile != "" {
-		pem, err := os.ReadFile(looks.ExtraRootsFile)
-		if err != nil {
+		var err error
+		if cfg.Roots, err = rootsWith(looks.ExtraRootsFile); err != nil {
 			return nil, fmt.Errorf("reading looks.extraRootsFile: %w", err)
-		}
-		if cfg.Roots, err = x509.SystemCertPool(); err != nil {
-			return nil, fmt.Errorf("reading the system's root certificates: %w", err)
-		}
-		if !cfg.Roots.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("looks.extraRootsFile %s holds no PEM certificate", looks.ExtraRootsFile)
 		}
 	}
 	world, err := sender.New(cfg)

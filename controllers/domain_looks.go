@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -57,8 +58,15 @@ func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 	w := &publication.World{DNS: observedTXT(txt)}
 	w.DNS.Tried = tried(before, r.Clock.Now(), txt.Status != sender.Unknown)
 	if txt.Status != sender.Unknown {
-		if look := r.World.LookPolicy(ctx, s.domain, nil); look.Seen != nil {
+		look := r.World.LookPolicy(ctx, s.domain, nil)
+		announced := slices.ContainsFunc(w.DNS.IDs, func(id string) bool { return id != "" })
+		switch {
+		case look.Seen != nil:
 			w.Policy = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
+		case announced && before.Tries+1 < r.Timings.WorldTries:
+			// What cannot be fetched is taken for the worst: that is worth another try.
+			w.DNS.Answer, w.DNS.Message = publication.Unknown, "DNS announces a policy, but "+look.Message
+			w.DNS.Tried = tried(before, r.Clock.Now(), false)
 		}
 	}
 	if ctx.Err() == nil {
@@ -146,8 +154,8 @@ func (r *domainReconciler) lookPublic(ctx context.Context, s *scope) {
 		out.Seen = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
 	}
 	var before publication.Tried
-	if p := s.memory.public; p != nil && p.For == current.ID {
-		before = p.Tried
+	if p := s.memory.public; p != nil && p.For == current.ID && (p.Outcome == publication.WrongBody) == (out.Outcome == publication.WrongBody) {
+		before = p.Tried // another valid policy is another trouble than none: each has its own patience
 	}
 	out.Tried = tried(before, r.Clock.Now(), look.Outcome == sender.Pass)
 	if look.Outcome == sender.Pass {

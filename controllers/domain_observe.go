@@ -166,7 +166,11 @@ func (r *domainReconciler) observeGreater(ctx context.Context, s *scope) error {
 	}
 	for _, text := range seen {
 		if id, ok := mtasts.ParseID(text); ok && (greatest == nil || id.Compare(greatest.ID) > 0) {
-			greatest = &publication.Greater{ID: id}
+			above := &publication.Greater{ID: id}
+			if greatest != nil {
+				above.Policy = greatest.Policy // senders may have read the one and fetched the other
+			}
+			greatest = above
 		}
 	}
 	if greatest == nil || greatest.ID.Compare(mtasts.ID(spec.LastID)) <= 0 {

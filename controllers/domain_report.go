@@ -108,7 +108,7 @@ func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) erro
 }
 
 func publicationConditions(s *scope, now metav1.Time) []metav1.Condition {
-	if s.winner != nil {
+	if s.winner != nil || s.decision.State == v1alpha1.StateOrphaned {
 		return nil
 	}
 	conditions := s.publication.DeepCopy().Status.Conditions

@@ -43,7 +43,8 @@ const (
 	DeletionDrain DeletionPolicy = "Drain"
 	// DeletionOrphan leaves everything as it is until the publication is deleted.
 	DeletionOrphan DeletionPolicy = "Orphan"
-	// DeletionImmediate removes everything at once, whatever senders still hold.
+	// DeletionImmediate removes everything as soon as it is clear that the policy was not renamed, after
+	// ten minutes, whatever senders still hold.
 	DeletionImmediate DeletionPolicy = "Immediate"
 )
 
@@ -170,10 +171,11 @@ type MTASTSPolicySpec struct {
 	// +kubebuilder:default=Require
 	Preflight Preflight `json:"preflight,omitempty"`
 
-	// deletionPolicy says what happens after this object is deleted: Drain (the
-	// default: publish mode none and remove everything when no sender can hold an
-	// older policy), Orphan (leave everything) or Immediate (remove everything at
-	// once; senders may refuse mail).
+	// deletionPolicy says what happens when this object has been missing for ten
+	// minutes: Drain (the default: publish mode none, and remove everything when
+	// no sender can hold an older policy), Orphan (leave everything) or Immediate
+	// (remove everything; senders may refuse mail). A policy of the same domain
+	// and namespace that comes meanwhile, as after a rename, takes over.
 	//
 	// +optional
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`

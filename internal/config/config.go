@@ -1,8 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -173,11 +175,11 @@ func defaultResources() *corev1.ResourceRequirements {
 func Load(path string) (Operator, error) {
 	data, err := os.ReadFile(path) //nolint:gosec // the path is the administrator's own flag
 	if err != nil {
-		return Operator{}, fmt.Errorf("reading the configuration: %w", err)
+		return Operator{}, fmt.Errorf("reading the configuration: %w (name the file with --config)", err)
 	}
 	o, err := Parse(data)
 	if err != nil {
-		return Operator{}, fmt.Errorf("%s: %w", path, err)
+		return Operator{}, fmt.Errorf("configuration file %s: %w", path, err)
 	}
 	return o, nil
 }
@@ -189,13 +191,18 @@ func Parse(data []byte) (Operator, error) {
 	// Decoding merges into what is there: right for labels, wrong for these.
 	o.APIVersion, o.Kind, o.Server.Resources = "", "", nil
 	if err := yaml.UnmarshalStrict(data, &o); err != nil {
-		return Operator{}, fmt.Errorf("reading the configuration: %w", err)
+		// What the decoder puts before the fault is about its own steps.
+		_, fault, found := strings.Cut(err.Error(), "while decoding JSON: json: ")
+		if !found {
+			fault = err.Error()
+		}
+		return Operator{}, errors.New(fault)
 	}
 	if o.Server.Resources == nil {
 		o.Server.Resources = defaultResources()
 	}
 	if err := o.Validate(); err != nil {
-		return Operator{}, fmt.Errorf("the configuration cannot work:\n%w", err)
+		return Operator{}, fmt.Errorf("it cannot work:\n%w", err)
 	}
 	return o, nil
 }

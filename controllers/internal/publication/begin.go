@@ -94,7 +94,7 @@ func (p *pass) enterFound() {
 		}
 		// Announced, but no body could be had: senders may hold anything.
 		p.open(id, mtasts.Policy{Mode: mtasts.ModeEnforce, MaxAgeSeconds: unknownMaxAge}, v1alpha1.OriginFound)
-		p.warn(v1alpha1.ReasonMinted, fmt.Sprintf("DNS announced policy %s, which could not be fetched: it is taken for an enforce policy that senders keep for a year", id))
+		p.warn(v1alpha1.ReasonMinted, fmt.Sprintf("DNS announced policy %s, which could not be fetched: it is taken for an enforce policy that senders keep for a year. If you know better, take the entry out of the ledger: kubectl edit mtastspublication", id))
 	}
 	if len(w.DNS.IDs) == 0 && w.Policy != nil {
 		p.enterUnannounced(*w.Policy)
