@@ -374,7 +374,7 @@ func (w *world) lookPublic() {
 // --- one pass ---
 
 // pass decides until nothing is needed, and carries the decision out.
-func (w *world) pass() Decision {
+func (w *world) pass() {
 	w.t.Helper()
 	o := w.observe()
 	w.passes++
@@ -406,7 +406,6 @@ func (w *world) pass() Decision {
 		w.fixedPoint(d, o)
 	}
 	w.apply(d, changed)
-	return d
 }
 
 func (w *world) decide(o Observation) Decision {
