@@ -132,7 +132,11 @@ func watchOrder(s *story) *order {
 		if c.Type != "TXT" || c.Name != mtasts.RecordName(domain) {
 			return
 		}
-		for _, fault := range o.answered(c.After, s.askEach(ctx, namespace, domain)) {
+		pods := s.askEach(ctx, namespace, domain)
+		if ctx.Err() != nil {
+			return // the story ended meanwhile
+		}
+		for _, fault := range o.answered(c.After, pods) {
 			s.t.Error(fault)
 		}
 	})

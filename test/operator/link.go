@@ -34,7 +34,8 @@ type hold struct {
 	answered chan struct{}
 }
 
-// Write is a request that asked for a change.
+// Write is a request that asked for a change. Leases and events do not count: nothing is decided by
+// them.
 type Write struct{ Method, Path string }
 
 // CutAfter lets n more writes reach the API server. The answer to the last of them and everything
@@ -99,7 +100,7 @@ func (l *Link) Requests() int {
 // Wrap is a transport wrapper for rest.Config.
 func (l *Link) Wrap(next http.RoundTripper) http.RoundTripper {
 	return transport(func(req *http.Request) (*http.Response, error) {
-		write := req.Method != http.MethodGet && !strings.Contains(req.URL.Path, "/leases/")
+		write := req.Method != http.MethodGet && !strings.Contains(req.URL.Path, "/leases/") && !strings.Contains(req.URL.Path, "/events")
 		last, ok := l.admit(req, write)
 		if !ok {
 			return nil, errCut
