@@ -43,6 +43,8 @@ type domainReconciler struct {
 	memories  *memories
 	clockedBy *apiDate
 	restLooks *rate.Limiter
+	// disappeared holds retirements back when many policies are gone at once.
+	disappeared *disappearances
 }
 
 // +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies,verbs=get;list;watch

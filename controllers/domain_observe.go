@@ -115,7 +115,11 @@ func (r *domainReconciler) observeAbsence(ctx context.Context, s *scope) error {
 	if !gone {
 		return errStaleCache
 	}
-	return nil
+	if s.publication.Annotations[v1alpha1.ReleaseAnnotation] != "" {
+		return nil
+	}
+	s.observation.RetirementHeld, err = r.disappeared.enMasse(ctx, r.client, r.Clock.Now())
+	return err
 }
 
 func (r *domainReconciler) observeChildren(ctx context.Context, s *scope) error {

@@ -46,7 +46,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	domains := &domainReconciler{
 		Options: o, client: mgr.GetClient(), live: live, children: written, instances: shared, kinds: kinds,
 		recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), memories: newMemories(), clockedBy: clocked,
-		restLooks: rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond),
+		disappeared: &disappearances{every: o.Timings.RetireGrace / 60},
+		restLooks:   rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond),
 	}
 	servers := &serverReconciler{
 		Options: o, client: mgr.GetClient(), live: live, children: written, instances: shared,

@@ -14,6 +14,8 @@ const (
 	DomainAnnotation = "mtasts.dev/domain"
 	// TransferToAnnotation, on a publication, names the namespace that may take the domain over.
 	TransferToAnnotation = "mtasts.dev/transfer-to"
+	// ReleaseAnnotation, on a publication, lets it retire although many policies disappeared at once.
+	ReleaseAnnotation = "mtasts.dev/release-retirement"
 	// AppliedAnnotation carries a hash of what the operator last applied to a child, so that a
 	// field it no longer sets is noticed.
 	AppliedAnnotation = "mtasts.dev/applied"

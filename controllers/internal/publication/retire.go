@@ -112,8 +112,9 @@ func (p *pass) retire() bool {
 		return true
 	}
 	if p.retirementHeld() {
-		p.Message = "many policies disappeared at once: their retirement is held"
+		p.Message = "many policies disappeared at once, as when a CRD or a folder in Git is deleted by accident: their publications stay. If it was meant: kubectl annotate mtastspublication --all -A " + v1alpha1.ReleaseAnnotation + "=true"
 		p.Stalled = true
+		p.again(p.t.RetireGrace)
 		return true
 	}
 	if p.mayBeCached() {

@@ -308,7 +308,7 @@ func TestAMassDisappearanceHoldsRetirements(t *testing.T) {
 		w.retirementHeld = true
 		w.deletePolicy()
 		w.advance(30 * day)
-		if w.removed != 0 || w.spec.Current.ID != id || !w.last.Stalled || !strings.Contains(w.last.Message, "held") {
+		if w.removed != 0 || w.spec.Current.ID != id || !w.last.Stalled || !strings.Contains(w.last.Message, v1alpha1.ReleaseAnnotation) {
 			t.Errorf("%s: removed %d, current %s, stalled %t, message %q", how, w.removed, w.spec.Current.ID, w.last.Stalled, w.last.Message)
 		}
 		w.retirementHeld = false
