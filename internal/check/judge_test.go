@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -280,6 +281,14 @@ func TestJudge(t *testing.T) {
 			check.Unknown,
 			[]string{"Unknown STARTTLS EgressBlocked"},
 		},
+		"no MX host can be connected to, and one has no address": {
+			func(o *check.Observation) {
+				o.Probes[0] = mailServer("mx1.example.com", mailAt(11, sender.NoAnswer, sender.Timeout))
+				o.Probes[1] = sender.MXProbe{Host: "a.mail.example.net", Outcome: sender.NoAnswer, Reason: sender.DNSNotFound}
+			},
+			check.Fail,
+			[]string{"Unknown STARTTLS EgressBlocked", "Fail STARTTLS DNSNotFound a.mail.example.net"},
+		},
 		"an MX host without an address": {
 			func(o *check.Observation) {
 				o.Probes[0] = sender.MXProbe{Host: "mx1.example.com", Outcome: sender.NoAnswer, Reason: sender.DNSNotFound}
@@ -336,6 +345,7 @@ func TestJudge(t *testing.T) {
 			seen := good()
 			test.change(&seen)
 			report := check.Judge(seen)
+			documented(t, report)
 			if diff := cmp.Diff(test.want, remarks(report)); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -381,6 +391,20 @@ func TestTheAgeOfATestingPolicyIsReadFromItsID(t *testing.T) {
 			if r.Reason == "Testing" && (want == "" && strings.Contains(r.Message, "by its id") || !strings.HasSuffix(r.Message, want)) {
 				t.Errorf("id %s: %s", id, r.Message)
 			}
+		}
+	}
+}
+
+// documented wants every reason in the documentation.
+func documented(t *testing.T, report check.Report) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/check.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Results {
+		if !strings.Contains(string(text), "`"+r.Reason+"`") {
+			t.Errorf("docs/check.md does not know the reason %s", r.Reason)
 		}
 	}
 }

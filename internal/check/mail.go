@@ -63,17 +63,18 @@ func (j *judge) mxHost(host sender.MXHost) {
 
 // starttls judges what the MX hosts do (RFC 8461 §4.2).
 func (j *judge) starttls() {
-	if sender.IsEgressBlocked(j.seen.Probes) {
+	blocked := sender.IsEgressBlocked(j.seen.Probes)
+	if blocked {
 		j.add(TopicSTARTTLS, Unknown, string(sender.EgressBlocked), "",
 			"no MX host accepts a connection on port 25 from here in time: networks of clouds and homes often block it; check from elsewhere, or without SMTP")
-		return
 	}
 	for i, probe := range j.seen.Probes {
-		j.mxProbe(&j.MX[i], probe)
+		j.mxProbe(&j.MX[i], probe, blocked)
 	}
 }
 
-func (j *judge) mxProbe(found *MXHost, probe sender.MXProbe) {
+// mxProbe says nothing of the addresses if all are blocked, for that has been said.
+func (j *judge) mxProbe(found *MXHost, probe sender.MXProbe, blocked bool) {
 	if probe.CNAME != "" {
 		j.add(TopicSTARTTLS, Advice, "MXIsAlias", probe.Host, "is an alias of %s, which an MX host must not be (RFC 5321 §5.1); policy and certificate need the name in the MX record",
 			printable(probe.CNAME))
@@ -90,7 +91,9 @@ func (j *judge) mxProbe(found *MXHost, probe sender.MXProbe) {
 			Address: address.Address.String(), TLSVersion: address.TLSVersion, CertificateNotAfter: address.NotAfter.UTC(),
 			CertificateNames: address.Names, Reply: address.Reply,
 		})
-		j.mxAddress(probe, address)
+		if !blocked {
+			j.mxAddress(probe, address)
+		}
 	}
 }
 
