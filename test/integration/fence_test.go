@@ -394,7 +394,7 @@ func troubles() []trouble {
 	return []trouble{
 		{"another policy", serve(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
-			fmt.Fprint(w, "version: STSv1\nmode: enforce\nmx: *.elsewhere.example\nmax_age: 604800\n")
+			_, _ = fmt.Fprint(w, "version: STSv1\nmode: enforce\nmx: *.elsewhere.example\nmax_age: 604800\n")
 		}), end, "/WrongBody: "},
 		{"a redirect", serve(func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
