@@ -166,7 +166,11 @@ func (r *domainReconciler) observeGreater(ctx context.Context, s *scope) error {
 	greatest := r.instances.greater(s.publication.Namespace, s.domain)
 	seen := []string{o.TXTObject}
 	if o.DNS != nil {
-		seen = append(seen, o.DNS.IDs...)
+		for _, id := range o.DNS.IDs {
+			if publication.Plausible(mtasts.ID(id), r.Clock.Now()) {
+				seen = append(seen, id)
+			}
+		}
 	}
 	for _, text := range seen {
 		if id, ok := mtasts.ParseID(text); ok && (greatest == nil || id.Compare(greatest.ID) > 0) {

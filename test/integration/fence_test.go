@@ -19,6 +19,7 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
+	"github.com/mta-sts-operator/mta-sts-operator/test/harness"
 	"github.com/mta-sts-operator/mta-sts-operator/test/operator"
 )
 
@@ -260,6 +261,28 @@ func TestAGreaterIDInATXTRecordIsOvertaken(t *testing.T) {
 	id := f.isInForce(f.policy, above(greater))
 	f.Expect(fetched()).To(HaveLen(1))
 	f.Expect(f.publication().Spec.LastID).To(Equal(id))
+}
+
+// TestAnIDFromTheFarFutureInDNSDragsNothingAlong: nobody can mint above the end of time, so whoever
+// plants such an id in DNS is a foreign publisher, and no more.
+func TestAnIDFromTheFarFutureInDNSDragsNothingAlong(t *testing.T) {
+	s := setScene(t)
+	s.timings.LookInterval = 100 * time.Millisecond
+	o := watchOrder(s)
+	s.startOperator()
+	p := s.policy()
+	s.create(p)
+	id := s.inForce(p)
+	planted := announces("99991231235959aaaaaaaa")
+	o.forgive(planted...)
+	s.ExternalDNS.SetMode(harness.Off)
+	s.DNS.SetTXT(mtasts.RecordName(s.domain), planted...)
+
+	s.Eventually(s.condition(p, v1alpha1.ConditionDNSPublished)).Should(HavePrefix("False/ForeignPublisher: "))
+	s.Expect(s.publication().Spec.LastID).To(Equal(id))
+	o.end()
+	s.DNS.SetTXT(mtasts.RecordName(s.domain), announces(id)...)
+	s.isInForce(p, exactly(id))
 }
 
 // TestAStaleOperatorPutsNothingBack: the caches of one operator stopped at A when another one has

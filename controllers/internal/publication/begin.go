@@ -127,8 +127,10 @@ func (p *pass) known(id string) bool {
 	return p.entry(id) != nil
 }
 
-// plausible refuses ids of our form from the far future: whoever plants one in DNS must not drag
-// our ids along.
-func (p *pass) plausible(id mtasts.ID) bool {
-	return id.Time().Before(p.now.Add(24 * time.Hour))
+func (p *pass) plausible(id mtasts.ID) bool { return Plausible(id, p.now) }
+
+// Plausible refuses ids of our form from the far future: whoever plants one in DNS must not drag our
+// ids along, at worst to the end of time, above which nothing can be minted.
+func Plausible(id mtasts.ID, now time.Time) bool {
+	return id.Time().Before(now.Add(24 * time.Hour))
 }
