@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
-	. "github.com/onsi/gomega" //nolint:revive // reads as prose
+	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
