@@ -163,24 +163,7 @@ func (r *domainReconciler) observeGreater(ctx context.Context, s *scope) error {
 			}
 		}
 	}
-	greatest := r.instances.greater(s.publication.Namespace, s.domain)
-	seen := []string{o.TXTObject}
-	if o.DNS != nil {
-		for _, id := range o.DNS.IDs {
-			if publication.Plausible(mtasts.ID(id), r.Clock.Now()) {
-				seen = append(seen, id)
-			}
-		}
-	}
-	for _, text := range seen {
-		if id, ok := mtasts.ParseID(text); ok && (greatest == nil || id.Compare(greatest.ID) > 0) {
-			above := &publication.Greater{ID: id}
-			if greatest != nil {
-				above.Policy = greatest.Policy // senders may have read the one and fetched the other
-			}
-			greatest = above
-		}
-	}
+	greatest := r.greatestSeen(s)
 	if greatest == nil || greatest.ID.Compare(mtasts.ID(spec.LastID)) <= 0 {
 		return nil
 	}
@@ -193,6 +176,32 @@ func (r *domainReconciler) observeGreater(ctx context.Context, s *scope) error {
 	}
 	o.Greater = greatest
 	return nil
+}
+
+// greatestSeen is the greatest id of ours in a shard, at a pod, in the TXT object or in DNS; nil if
+// there is none.
+func (r *domainReconciler) greatestSeen(s *scope) *publication.Greater {
+	greatest := r.instances.greater(s.publication.Namespace, s.domain)
+	seen := []string{s.observation.TXTObject}
+	if dns := s.observation.DNS; dns != nil {
+		for _, id := range dns.IDs {
+			if publication.Plausible(mtasts.ID(id), r.Clock.Now()) {
+				seen = append(seen, id)
+			}
+		}
+	}
+	for _, text := range seen {
+		id, ok := mtasts.ParseID(text)
+		if !ok || (greatest != nil && id.Compare(greatest.ID) <= 0) {
+			continue
+		}
+		above := &publication.Greater{ID: id}
+		if greatest != nil {
+			above.Policy = greatest.Policy // senders may have read the one and fetched the other
+		}
+		greatest = above
+	}
+	return greatest
 }
 
 // prepared says what the first public look still has to wait for; "" if nothing. Looking too early
