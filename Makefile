@@ -8,6 +8,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 IMG       ?= ghcr.io/mta-sts-operator/mta-sts-operator:$(VERSION)
 PLATFORMS ?= linux/amd64,linux/arm64
 FUZZTIME  ?= 30s
+SEEDS     ?= 500
 TESTFLAGS ?=
 KUBECTL   ?= kubectl
 
@@ -87,6 +88,12 @@ test-unit: ## Run the tests that need no control plane.
 	@packages=$$(go list -test -f '{{.ImportPath}} {{join .Deps " "}} ' ./... | grep '^[^ ]*\.test ' | \
 	  grep -v ' sigs.k8s.io/controller-runtime/pkg/envtest ' | sed 's/\.test .*//') && \
 	go test -timeout 10m $(TESTFLAGS) $$packages
+
+# SEED=n lives one history again; what it tells is the story of that seed.
+.PHONY: simulate
+simulate: ## Live through months of faults for SEEDS (500) seeds; SEED=n replays one.
+	@SIMULATION_SEEDS=$(SEEDS) SIMULATION_SEED=$(SEED) \
+	  go test -count=1 -timeout 0 -v -run TestMonthsOfEditsAndFaultsBreakNoPromise ./controllers/internal/simulation
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s).

@@ -1,0 +1,235 @@
+package simulation
+
+import (
+	"slices"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+const (
+	// patience is what is granted beyond every cache before somebody counts as stuck.
+	patience = 10 * time.Minute
+	// announceWithin is how long an id may take to DNS once every pod serves it.
+	announceWithin = 35 * time.Minute
+)
+
+// checks are what the promises are checked by.
+type checks struct {
+	minted   map[string]v1alpha1.Instance
+	greatest mtasts.ID
+	// calmSince is since when everything has been right, ripeSince since when nothing but patience
+	// was in the way of an announcement.
+	calmSince, ripeSince time.Time
+	ttlMost              time.Duration
+	// dates are what was said about the MX hosts by datesOf.
+	dates   map[string]date
+	datesOf *v1alpha1.MTASTSPublicationSpec
+}
+
+// date is when a host becomes safe; the zero time is at once.
+type date struct {
+	after time.Time
+	open  bool
+}
+
+// safeAfter is what the operator says about the host.
+func (s *sim) safeAfter(host string) date {
+	if s.datesOf != s.spec {
+		s.dates, s.datesOf = map[string]date{}, s.spec
+	}
+	d, known := s.dates[host]
+	if !known {
+		after, open, _ := publication.SafeAfter(s.spec, host)
+		d.open = open
+		if after != nil {
+			d.after = after.Time
+		}
+		s.dates[host] = d
+	}
+	return d
+}
+
+// checkAlways sees the world after every event.
+func (s *sim) checkAlways() {
+	s.ttlMost = max(s.ttlMost, s.ttl)
+	if !s.calm() {
+		s.calmSince = time.Time{}
+	} else if s.calmSince.IsZero() {
+		s.calmSince = s.now
+	}
+	switch {
+	case !s.ripe():
+		s.ripeSince = time.Time{}
+	case s.ripeSince.IsZero():
+		s.ripeSince = s.now
+	case s.now.Sub(s.ripeSince) > announceWithin:
+		s.fail("id %s has been served everywhere since %s and is still not announced: %s", s.spec.Current.ID, s.ripeSince, s.last.Message)
+	}
+}
+
+// calm says whether every sender that fetches gets the current instance under its own id.
+func (s *sim) calm() bool {
+	if s.spec == nil || s.spec.Current == nil || s.foreign != nil || s.fault != "" || s.spec.Contamination != nil || !s.exactly(s.spec.Current.ID) {
+		return false
+	}
+	ready := s.serving()
+	return len(ready) > 0 && !slices.ContainsFunc(ready, func(p *pod) bool { return p.id() != s.spec.Current.ID })
+}
+
+// ripe says whether the current instance should go to DNS soon.
+func (s *sim) ripe() bool {
+	if s.claim == nil || s.spec == nil || s.spec.Current == nil || s.spec.AnnouncedID == s.spec.Current.ID || s.foreign != nil || len(s.serving()) == 0 {
+		return false
+	}
+	if s.fault != "" && (len(s.nameservers[0]) == 0 || s.unresolvable || !slices.Equal(s.nameservers[0], s.nameservers[1])) {
+		return false // the first id needs a policy URL in order
+	}
+	return !slices.ContainsFunc(s.pods, func(p *pod) bool {
+		return p.counted() && (p.silent || p.id() != s.spec.Current.ID)
+	})
+}
+
+// checkRefusals makes sure that no sender refuses a host that was called safe (I5).
+func (s *sim) checkRefusals(c *sender) {
+	if s.spec == nil || !c.enforces(s.now) || (c.from != nil && !c.from.seen) {
+		return
+	}
+	for _, host := range c.refuses {
+		d := s.safeAfter(host)
+		if d.open || d.after.After(s.now) {
+			continue
+		}
+		s.fail("%s refuses mail to %s until %s by id %s (%v), but that was called safe after %s (I5)", c.name, host, c.until, c.id, c.policy.MX, d.after)
+	}
+}
+
+// checkFresh makes sure that a sender that has just delivered is not stuck with what is no longer served.
+func (s *sim) checkFresh(c *sender) {
+	if s.calmSince.IsZero() || !c.held || !s.now.Before(c.until) || c.body == s.spec.Current.Body || (c.from != nil && !c.from.seen) {
+		return
+	}
+	limit := s.ttlMost + patience
+	switch c.habit {
+	case daily:
+		limit += day
+	case refetches:
+		limit += refresh
+	case renews, revives, keeps:
+	}
+	if s.now.Sub(s.calmSince) > limit {
+		s.fail("%s is stuck with id %s (%s %v) although id %s has been right since %s (I1, I10)", c.name, c.id, c.policy.Mode, c.policy.MX, s.spec.Current.ID, s.calmSince)
+	}
+}
+
+// checkDecision makes sure that nobody is kept in enforce.
+func (s *sim) checkDecision(d publication.Decision) {
+	if s.claim == nil || s.claim.Wanted.Mode == mtasts.ModeEnforce || d.Spec == nil {
+		return
+	}
+	current := d.Spec.Current
+	if d.State == v1alpha1.StateHeld || (current != nil && current.Mode == v1alpha1.ModeEnforce) {
+		s.fail("leaving enforce is blocked: %s %s (I8)", d.Reason, d.Message)
+	}
+}
+
+// checkWrite sees every write of the publication.
+func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
+	if i := after.Current; i != nil {
+		known, seen := s.minted[i.ID]
+		switch {
+		case seen && cmp.Diff(known, *i) != "":
+			s.fail("id %s names two instances (I3):\n%s", i.ID, cmp.Diff(known, *i))
+		case seen && (before == nil || before.Current == nil || before.Current.ID != i.ID):
+			s.fail("id %s is used again (I3)", i.ID)
+		case !seen && mtasts.ID(i.ID).Compare(s.greatest) <= 0:
+			s.fail("minted %s after %s (I3)", i.ID, s.greatest)
+		case !seen:
+			s.minted[i.ID], s.greatest = *i.DeepCopy(), mtasts.ID(i.ID)
+			s.tell("operator: minted %s: %s %v %d", i.ID, i.Mode, i.MX, i.MaxAgeSeconds)
+			s.checkHarm(before, *i)
+		}
+	}
+	for _, c := range s.senders {
+		s.checkLost(c, before, after)
+	}
+}
+
+// checkLost makes sure that what a sender holds does not drop out of the ledger.
+func (s *sim) checkLost(c *sender, before, after *v1alpha1.MTASTSPublicationSpec) {
+	if before == nil || s.err != nil {
+		return
+	}
+	spec := s.spec
+	s.spec = after
+	s.checkRefusals(c)
+	s.spec = spec
+}
+
+// checkHarm makes sure that a new instance endangers no live MX host that the one before did not (I8).
+func (s *sim) checkHarm(before *v1alpha1.MTASTSPublicationSpec, i v1alpha1.Instance) {
+	recent := s.now.Sub(s.mxChanged) <= s.tm.MXFresh // looked up a moment ago is good enough
+	if recent || s.mxBroken || s.claim == nil || s.claim.Preflight != v1alpha1.PreflightRequire {
+		return
+	}
+	var already []string
+	if before != nil && before.Current != nil {
+		already = publication.Refused(publication.PolicyOf(*before.Current), s.mx)
+		if before.Current.Body == i.Body {
+			return
+		}
+	}
+	for _, host := range publication.Refused(publication.PolicyOf(i), s.mx) {
+		if !slices.Contains(already, host) {
+			s.fail("id %s makes senders refuse the live MX host %s (I8)", i.ID, host)
+		}
+	}
+}
+
+// checkTXT sees every write of the TXT object by the operator.
+func (s *sim) checkTXT(id string) {
+	if id == "" {
+		s.checkNeeded("the TXT record is removed")
+		return
+	}
+	if mtasts.ID(id).Compare(mtasts.ID(s.txt)) < 0 {
+		s.fail("TXT %s goes over the greater %s (I3)", id, s.txt)
+	}
+	if s.dark() && id != s.spec.InForceID && (s.foreign != nil || s.fault != "") {
+		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
+	}
+	if id == s.spec.InForceID {
+		return // what was in force is put back at any time: a dark record protects nobody
+	}
+	for _, p := range s.pods {
+		if p.counted() && p.id() != id {
+			s.fail("id %s goes to DNS while %s serves %q (I1)", id, p.name, p.id())
+		}
+	}
+}
+
+// dark says whether no id is visible, as far as the operator has looked: its look may be an old one.
+func (s *sim) dark() bool {
+	looked := s.dns == nil || s.dns.Answer == publication.Absent
+	return s.txt == "" && looked && !s.unresolvable && len(s.nameservers[0])+len(s.nameservers[1]) == 0
+}
+
+// checkGone sees everything being removed. What somebody else published is theirs to drain.
+func (s *sim) checkGone() {
+	if s.spec.Current != nil {
+		s.checkNeeded("everything is removed")
+	}
+}
+
+// checkNeeded makes sure that no sender needs what is taken away (I6).
+func (s *sim) checkNeeded(what string) {
+	for _, c := range s.senders {
+		if c.enforces(s.now) && (c.from == nil || c.from.seen) {
+			s.fail("%s although %s holds id %s (%v) until %s (I6)", what, c.name, c.id, c.policy.MX, c.until)
+		}
+	}
+}

@@ -1,0 +1,167 @@
+package simulation
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// cluster is what the API server holds, and the pods.
+type cluster struct {
+	claim *publication.Claim
+	spec  *v1alpha1.MTASTSPublicationSpec
+	uid   string
+	// txt is the id in the DNSEndpoint, shard the instance in the ConfigMap.
+	txt            string
+	shard          *v1alpha1.Instance
+	pods           []*pod
+	retirementHeld bool
+}
+
+// episode is a time in which something wrong is served; seen once the operator has had its look.
+type episode struct{ seen bool }
+
+// pod is a server pod, and the kubelet of its node.
+type pod struct {
+	name        string
+	ready       bool
+	terminating bool
+	// silent pods do not answer the operator; lost ones have lost their kubelet too.
+	silent, lost bool
+	silentSince  time.Time
+	holds        *v1alpha1.Instance
+	// syncing is set while the kubelet has read a shard that the pod does not serve yet.
+	syncing bool
+	stale   *episode
+}
+
+// counted says whether the pod may answer senders, now or later (I1).
+func (p *pod) counted() bool { return p.ready || !p.terminating }
+
+func (p *pod) id() string {
+	if p.holds == nil {
+		return ""
+	}
+	return p.holds.ID
+}
+
+// sync lets the kubelet bring the pod what the shard holds, in two steps: what is read is served a
+// while later, whatever was written meanwhile.
+func (s *sim) sync(p *pod, lag time.Duration) {
+	if p.syncing || p.lost {
+		return
+	}
+	p.syncing = true
+	s.after(s.within(lag), func() {
+		read := s.shard
+		s.after(s.within(lag), func() {
+			p.syncing = false
+			if p.lost || read == nil || s.shard == nil {
+				return
+			}
+			if mtasts.ID(p.id()).Compare(mtasts.ID(read.ID)) < 0 { // a server never goes back
+				p.holds, p.stale = read, nil
+				s.heard()
+			}
+			if p.id() != s.shard.ID {
+				s.sync(p, lag)
+			}
+		})
+	})
+}
+
+// syncAll follows a write of the shard.
+func (s *sim) syncAll() {
+	lag := pick(s, 3*time.Second, 10*time.Second, 90*time.Second)
+	for _, p := range s.pods {
+		s.sync(p, lag)
+	}
+}
+
+// restartPod replaces a pod. Its mount may be older than the shard, if the kubelet's cache is.
+func (s *sim) restartPod(p *pod, holds *v1alpha1.Instance) {
+	*p = pod{name: p.name, ready: true, syncing: p.syncing, holds: holds}
+	if holds != s.shard {
+		p.stale = &episode{}
+		s.tell("%s starts with %s from long ago", p.name, p.id())
+	}
+	s.after(time.Minute+s.within(10*time.Minute), func() { s.sync(p, time.Minute) })
+	s.heard()
+}
+
+// serving are the pods that may get a sender's request.
+func (s *sim) serving() []*pod {
+	var out []*pod
+	for _, p := range s.pods {
+		if p.ready {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// report is what a pod said when it was last asked.
+type report struct {
+	id          string
+	silent      bool
+	silentSince time.Time
+}
+
+// heard lets the operator ask the pods as soon as it would: it polls them.
+func (s *sim) heard() {
+	interval := s.tm.AskRest
+	if s.last.State == v1alpha1.StateServing || s.last.State == v1alpha1.StateAnnouncing {
+		interval = s.tm.AskPending
+	}
+	s.after(s.within(interval), func() {
+		s.ask()
+		s.wakeIn(0)
+	})
+}
+
+// ask takes down what every pod answers now.
+func (s *sim) ask() {
+	s.reports = map[string]report{}
+	for _, p := range s.pods {
+		s.reports[p.name] = report{id: p.id(), silent: p.silent, silentSince: p.silentSince}
+		// Nothing more is entered once the record is being taken away.
+		if noted := s.spec != nil && s.spec.Current != nil && s.last.State != v1alpha1.StateRemoving; noted && p.stale != nil && !p.silent && p.counted() {
+			p.stale.seen = true
+		}
+	}
+}
+
+// servers is what the reports say about the current instance.
+func (s *sim) servers(current *v1alpha1.Instance, announced bool) publication.Servers {
+	out := publication.Servers{Known: s.reports != nil}
+	for _, p := range s.pods {
+		if !p.counted() {
+			continue
+		}
+		if p.ready {
+			out.Ready++
+		}
+		r := s.reports[p.name]
+		b := publication.Behind{Pod: p.name, Node: p.name, ID: r.id, Since: r.silentSince}
+		switch {
+		case r.silent && p.ready:
+			b.Problem = v1alpha1.ReasonProbeBlocked
+		case r.silent:
+			b.Problem = v1alpha1.ReasonReplicaUnreachable
+		case mtasts.ID(r.id).Compare(mtasts.ID(current.ID)) < 0:
+			b.Problem = v1alpha1.ReasonReplicaLagging
+			if announced && p.ready && r.id != "" {
+				out.Older = append(out.Older, r.id)
+			}
+		default:
+			continue
+		}
+		out.Behind = append(out.Behind, b)
+	}
+	slices.Sort(out.Older)
+	out.Older = slices.Compact(out.Older)
+	return out
+}

@@ -1,0 +1,156 @@
+package simulation
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+)
+
+// satisfy finds out what the decision needs.
+func (s *sim) satisfy(need publication.Need, o *publication.Observation) {
+	switch need {
+	case publication.NeedWorld:
+		s.lookWorld()
+	case publication.NeedMX:
+		s.lookMX()
+	case publication.NeedPublic:
+		s.lookPublic()
+	case publication.NeedDNS:
+		s.lookDNS()
+	case publication.NeedConfirmation:
+		s.confirm(o)
+	case publication.NeedTrustedTime:
+		o.Trusted = s.trusted()
+	case publication.NeedNothing:
+	}
+	o.World, o.MX, o.Public, o.DNS = s.world, s.mxSeen, s.public, s.dns
+}
+
+// lookAtRest is the periodic look; what differs is looked at again soon.
+func (s *sim) lookAtRest(o *publication.Observation) {
+	s.lookDNS()
+	s.lookPublic()
+	s.lookMX()
+	o.MX, o.Public, o.DNS = s.mxSeen, s.public, s.dns
+	interval := s.tm.LookInterval*4/5 + s.within(s.tm.LookInterval*2/5)
+	if s.dns.Tries > 0 || s.public.Tries > 0 {
+		interval /= 18
+	}
+	s.rest = s.clock().Add(interval)
+}
+
+// trusted is the earlier of the operator's clock and the API server's, which is right here.
+func (s *sim) trusted() time.Time {
+	if s.skew > 0 {
+		return s.now
+	}
+	return s.clock()
+}
+
+// confirm asks every pod once more, right before the announcement.
+func (s *sim) confirm(o *publication.Observation) {
+	s.ask()
+	o.ConfirmTried, o.Trusted = true, s.trusted()
+	current := s.spec.Current
+	o.Servers = s.servers(current, false)
+	other := func(p *pod) bool { return p.counted() && p.id() != current.ID }
+	if o.Servers.All() && !slices.ContainsFunc(s.pods, other) {
+		o.Confirmed = current.ID
+	}
+}
+
+func tried(before publication.Tried, now time.Time, ok bool) publication.Tried {
+	if ok {
+		return publication.Tried{At: now}
+	}
+	if before.Tries == 0 {
+		before.Since = now
+	}
+	return publication.Tried{At: now, Tries: before.Tries + 1, Since: before.Since}
+}
+
+func (s *sim) lookWorld() {
+	var before publication.Tried
+	if s.world != nil {
+		before = s.world.DNS.Tried
+	}
+	w := &publication.World{DNS: s.askDNS()}
+	seen := s.look()
+	switch {
+	case len(seen) > 0:
+		w.Policy = &seen[0]
+	case len(w.DNS.IDs) > 0 && before.Tries+1 < s.tm.WorldTries:
+		w.DNS.Answer = publication.Unknown // worth another try
+	}
+	w.DNS.Tried = tried(before, s.clock(), w.DNS.Answer != publication.Unknown)
+	s.world = w
+}
+
+// look is what the policy URL answers: each address, and so each pod, is asked.
+func (s *sim) look() []publication.Seen {
+	if s.foreign != nil {
+		return []publication.Seen{*s.foreign}
+	}
+	var out []publication.Seen
+	for _, p := range s.serving() {
+		if s.fault == "" && p.holds != nil {
+			out = append(out, publication.Seen{ID: p.holds.ID, Policy: publication.PolicyOf(*p.holds)})
+		}
+	}
+	return out
+}
+
+func (s *sim) lookMX() {
+	var before publication.Tried
+	if s.mxSeen != nil {
+		before = s.mxSeen.Tried
+	}
+	mx := &publication.MX{Answer: publication.Found, Hosts: slices.Clone(s.mx), Null: s.nullMX}
+	if s.mxBroken {
+		mx.Answer, mx.Hosts, mx.Message = publication.Unknown, nil, "timeout"
+	}
+	mx.Tried = tried(before, s.clock(), !s.mxBroken)
+	s.mxSeen = mx
+}
+
+func (s *sim) lookDNS() {
+	var before publication.Tried
+	if s.dns != nil {
+		before = s.dns.Tried
+	}
+	announced := s.spec.AnnouncedID
+	if r := s.spec.Retirement; r != nil && r.RemovingSince != nil {
+		announced = ""
+	}
+	dns := s.askDNS()
+	dns.Tried = tried(before, s.clock(), dns.Exactly(announced))
+	s.dns = &dns
+}
+
+func (s *sim) lookPublic() {
+	current := s.spec.Current
+	look := &publication.Public{For: current.ID, Outcome: publication.Pass}
+	seen := s.look()
+	if len(seen) == 0 {
+		look.Outcome, look.Message = publication.NoAnswer, "the policy URL does not answer"
+		if s.fault != "" {
+			look.Outcome = s.fault
+		}
+	}
+	for _, other := range seen {
+		if other.ID != current.ID {
+			look.Outcome, look.Seen, look.Message = publication.WrongBody, &other, "the policy URL serves another policy"
+		}
+	}
+	if s.foreign != nil && s.spec.AnnouncedID != "" && s.last.State != v1alpha1.StateRemoving {
+		s.foreignStory.seen = true
+	}
+	var before publication.Tried
+	if p := s.public; p != nil && p.For == current.ID && (p.Outcome == publication.WrongBody) == (look.Outcome == publication.WrongBody) {
+		before = p.Tried
+	}
+	look.Tried = tried(before, s.clock(), look.Outcome == publication.Pass)
+	s.public = look
+}

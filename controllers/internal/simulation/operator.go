@@ -1,0 +1,201 @@
+package simulation
+
+import (
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// passLooks bounds the looks of one pass: it must end.
+const passLooks = 12
+
+// operator is the leader: what it remembers, and when it decides again.
+type operator struct {
+	tm   publication.Timings
+	skew time.Duration
+	// reports are what the pods answered when they were last asked; nil after a restart.
+	reports map[string]report
+	world   *publication.World
+	dns     *publication.DNS
+	mxSeen  *publication.MX
+	public  *publication.Public
+	rest    time.Time
+	restFor string
+	wake    time.Time
+	last    publication.Decision
+	// crash makes the operator end right after its next write.
+	crash bool
+	uids  int
+}
+
+// clock is the operator's, which may be ahead.
+func (s *sim) clock() time.Time { return s.now.Add(s.skew) }
+
+// restart is a new leader: it remembers nothing.
+func (s *sim) restart(skew time.Duration) {
+	s.operator = operator{tm: s.tm, skew: skew, uids: s.uids, last: s.last}
+	s.ask()
+	s.wakeIn(0)
+}
+
+// wakeIn decides again in d at the latest.
+func (s *sim) wakeIn(d time.Duration) {
+	at := s.now.Add(d)
+	if !s.wake.IsZero() && !at.Before(s.wake) {
+		return
+	}
+	s.wake = at
+	s.after(d, func() {
+		if s.wake.Equal(at) {
+			s.wake = time.Time{}
+			s.pass()
+		}
+	})
+}
+
+// pass decides until nothing more must be known, and carries the decision out.
+func (s *sim) pass() {
+	s.Passes++
+	o := s.observe()
+	for range passLooks {
+		d := publication.Decide(s.spec, o, s.clock(), s.tm)
+		switch {
+		case d.Need != publication.NeedNothing:
+			s.satisfy(d.Need, &o)
+		case s.resting(d) && !s.clock().Before(s.restDue()):
+			s.lookAtRest(&o)
+		default:
+			s.checkDecision(d)
+			s.apply(d)
+			return
+		}
+	}
+	s.fail("the pass does not end after %d looks", passLooks)
+}
+
+func (s *sim) observe() publication.Observation {
+	o := publication.Observation{
+		UID: s.uid, Claim: s.claim, World: s.world, Public: s.public, DNS: s.dns, MX: s.mxSeen,
+		TXTObject: s.txt, TTLSeconds: int32(s.ttl.Seconds()), RetirementHeld: s.retirementHeld,
+	}
+	if s.spec == nil {
+		return o
+	}
+	if c := s.spec.Current; c != nil {
+		o.Servers = s.servers(c, s.spec.AnnouncedID == c.ID)
+	}
+	if id, ok := mtasts.ParseID(s.txt); ok && id.Compare(mtasts.ID(s.spec.LastID)) > 0 {
+		o.Greater = &publication.Greater{ID: id}
+	}
+	return o
+}
+
+// apply writes first and acts after that (I4).
+func (s *sim) apply(d publication.Decision) {
+	s.last = d
+	for _, e := range d.Events {
+		s.tell("operator: %s: %s", e.Reason, e.Message)
+		if e.Reason == v1alpha1.ReasonReannounced {
+			s.Healed++
+		}
+	}
+	if d.After > 0 {
+		s.wakeIn(d.After)
+	}
+	if s.resting(d) {
+		s.wakeIn(max(s.restDue().Sub(s.clock()), time.Second))
+	}
+	if d.Remove {
+		s.remove()
+		return
+	}
+	if d.Spec == nil {
+		return
+	}
+	d.Spec.Domain = "example.com"
+	if !reflect.DeepEqual(d.Spec, s.spec) {
+		s.write(d.Spec)
+		if s.crash {
+			s.tell("operator: crash")
+			s.restart(s.skew)
+			return
+		}
+	}
+	s.serve()
+	switch d.TXT {
+	case publication.TXTPublish:
+		s.setTXT(d.Spec.AnnouncedID)
+	case publication.TXTRemove:
+		s.setTXT("")
+	case publication.TXTLeave:
+	}
+}
+
+func (s *sim) write(spec *v1alpha1.MTASTSPublicationSpec) {
+	s.checkWrite(s.spec, spec)
+	if s.spec == nil {
+		s.uids++
+		s.uid = "uid-" + strconv.Itoa(s.uids)
+	}
+	s.spec = spec.DeepCopy()
+	s.Writes++
+	s.wakeIn(time.Millisecond)
+}
+
+// serve writes the current instance to the shard, never over a greater one.
+func (s *sim) serve() {
+	c := s.spec.Current
+	if c == nil || (s.shard != nil && mtasts.ID(c.ID).Compare(mtasts.ID(s.shard.ID)) <= 0) {
+		return
+	}
+	s.shard = c.DeepCopy()
+	s.Writes++
+	s.syncAll()
+}
+
+func (s *sim) setTXT(id string) {
+	if id == s.txt {
+		return
+	}
+	s.checkTXT(id)
+	s.tell("operator: TXT %q, was %q", id, s.txt)
+	s.txt = id
+	s.Writes++
+	s.publishTXT()
+}
+
+// remove takes everything away, the publication last.
+func (s *sim) remove() {
+	s.checkGone()
+	s.tell("operator: everything is removed")
+	s.Removed++
+	s.setTXT("")
+	s.spec, s.uid, s.shard = nil, "", nil
+	s.greatest = "" // what nothing remembers is not exceeded by a clock that was set back
+	for _, p := range s.pods {
+		p.holds, p.stale = nil, nil
+	}
+	s.restart(s.skew)
+}
+
+// resting says whether the domain waits for nothing but time or its owner.
+func (s *sim) resting(d publication.Decision) bool {
+	switch d.State {
+	case v1alpha1.StateInForce, v1alpha1.StateHeld, v1alpha1.StateRetiring, v1alpha1.StateOrphaned:
+		return s.spec != nil && s.spec.Current != nil
+	default:
+		return false
+	}
+}
+
+// restDue is when to look again although nothing is asked for.
+func (s *sim) restDue() time.Time {
+	if s.rest.IsZero() || s.restFor != s.spec.InForceID {
+		s.rest, s.restFor = s.clock().Add(time.Minute), s.spec.InForceID
+	}
+	return s.rest
+}
