@@ -22,9 +22,6 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 )
 
-// maxShardBytes bounds a shard: every edit rewrites one, and every node that mounts it reads it.
-const maxShardBytes = 256 << 10
-
 // renderShards brings the shards in step with the publications. It returns how long to wait if writes
 // are being gathered, and leaves the newest known shards in state.
 func (r *serverReconciler) renderShards(ctx context.Context, server resources.Server, state *serverState, publications []v1alpha1.MTASTSPublication) (time.Duration, error) {
@@ -128,98 +125,6 @@ func newer(a, b client.Object) bool {
 	av, aerr := strconv.ParseUint(a.GetResourceVersion(), 10, 64)
 	bv, berr := strconv.ParseUint(b.GetResourceVersion(), 10, 64)
 	return aerr == nil && berr == nil && av > bv
-}
-
-// shardPlan is what every shard should hold.
-type shardPlan struct {
-	// wanted is the data of each shard but its marker; changed are the shards that differ from it.
-	wanted  map[int]map[string]string
-	changed map[int]bool
-	// home is the shard of each host, size the bytes in each shard.
-	home map[string]int
-	size map[int]int
-}
-
-// planFrom starts with what the shards hold now.
-func planFrom(shards map[int]*corev1.ConfigMap) *shardPlan {
-	p := &shardPlan{wanted: map[int]map[string]string{}, changed: map[int]bool{}, home: map[string]int{}, size: map[int]int{}}
-	for n, shard := range shards {
-		p.wanted[n] = map[string]string{}
-		if shard == nil {
-			continue
-		}
-		for host, value := range shard.Data {
-			if !strings.HasPrefix(host, policyserver.MarkerPrefix) {
-				p.wanted[n][host] = value
-				p.size[n] += room(host, value)
-				p.home[host] = n
-			}
-		}
-	}
-	return p
-}
-
-// put sets a host's value in shard n.
-func (p *shardPlan) put(n int, host, value string) {
-	if p.wanted[n] == nil {
-		p.wanted[n] = map[string]string{}
-	}
-	if old, ok := p.wanted[n][host]; ok {
-		p.size[n] -= room(host, old)
-	}
-	p.size[n] += room(host, value)
-	p.wanted[n][host] = value
-	p.home[host] = n
-	p.changed[n] = true
-}
-
-// plan says what every shard should hold, and which of them differ. Hosts never move.
-func (r *serverReconciler) plan(ctx context.Context, state *serverState, publications []v1alpha1.MTASTSPublication) (*shardPlan, error) {
-	p := planFrom(state.shards)
-	for i := range publications {
-		pub := &publications[i]
-		if pub.Spec.Current == nil {
-			continue
-		}
-		host := mtasts.PolicyHost(pub.Spec.Domain)
-		value := policyserver.EncodeEntry(mtasts.ID(pub.Spec.Current.ID), pub.Spec.Current.Body)
-		n, placed := p.home[host]
-		if !placed {
-			if n, placed = state.homes[host]; !placed {
-				n = firstWithRoom(p.size, room(host, value))
-			}
-			p.put(n, host, value)
-			continue
-		}
-		if p.wanted[n][host] == value {
-			continue
-		}
-		allowed, err := r.mayReplace(ctx, pub, p.wanted[n][host])
-		if err != nil {
-			return nil, err
-		}
-		if allowed {
-			p.put(n, host, value)
-		}
-	}
-	state.homes = p.home
-	return p, nil
-}
-
-// leastRoom is what an entry takes of a shard at least. Hosts never move, so what is small today must
-// have room to grow: with twenty MX patterns each, a full shard stays within what etcd takes.
-const leastRoom = 512
-
-// room is what an entry takes of a shard.
-func room(host, value string) int { return max(len(host)+len(value), leastRoom) }
-
-// firstWithRoom is the first shard that the entry fits into.
-func firstWithRoom(size map[int]int, entry int) int {
-	for n := 0; ; n++ {
-		if size[n]+entry <= maxShardBytes {
-			return n
-		}
-	}
 }
 
 // mayReplace is the fence of a shard's value: a greater id of ours is never replaced by a smaller one.
