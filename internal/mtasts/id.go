@@ -11,6 +11,10 @@ const (
 	idTimeLayout  = "20060102150405"
 	idDigestBytes = 4
 	idLength      = len(idTimeLayout) + 2*idDigestBytes
+
+	// lastYear ends the ids of ours. What somebody plants from beyond it, to leave no
+	// greater id for the next change, is a stranger's.
+	lastYear = 2999
 )
 
 // ID names one instance of a policy. Ours are 22 characters: a UTC time as
@@ -23,16 +27,15 @@ type ID string
 // whichever is later, so it is greater than last even when the clock was set
 // back. A last that is empty or not ours does not count.
 //
-// Four digits hold no year beyond 9999: after its last second the time stays
-// there, and the result is no longer greater than last. Only an id that somebody
-// else put in our form can bring a domain there.
+// No id of ours is from beyond the year 2999. After its last second the time stays
+// there, and the result is no longer greater than last.
 func MintID(now time.Time, last ID, body string) ID {
 	t := now.UTC().Truncate(time.Second)
 	if _, ok := ParseID(string(last)); ok {
 		t = latest(t, last.Time().Add(time.Second))
 	}
 	t = latest(t, time.Unix(0, 0).UTC())
-	if end := time.Date(9999, time.December, 31, 23, 59, 59, 0, time.UTC); t.After(end) {
+	if end := time.Date(lastYear, time.December, 31, 23, 59, 59, 0, time.UTC); t.After(end) {
 		t = end
 	}
 	return ID(t.Format(idTimeLayout) + digest(body))
@@ -51,12 +54,13 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// ParseID reports whether s has the form of our ids, with a time that exists.
+// ParseID reports whether s has the form of our ids, with a time that exists and
+// is not from beyond the year 2999.
 func ParseID(s string) (ID, bool) {
 	if len(s) != idLength || strings.Trim(s[len(idTimeLayout):], "0123456789abcdef") != "" {
 		return "", false
 	}
-	if _, err := time.Parse(idTimeLayout, s[:len(idTimeLayout)]); err != nil {
+	if t, err := time.Parse(idTimeLayout, s[:len(idTimeLayout)]); err != nil || t.Year() > lastYear {
 		return "", false
 	}
 	return ID(s), true

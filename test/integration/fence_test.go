@@ -273,7 +273,7 @@ func TestAnIDFromTheFarFutureInDNSDragsNothingAlong(t *testing.T) {
 	p := s.policy()
 	s.create(p)
 	id := s.inForce(p)
-	planted := announces("99991231235959aaaaaaaa")
+	planted := announces("29991231235959aaaaaaaa")
 	o.forgive(planted...)
 	s.ExternalDNS.SetMode(harness.Off)
 	s.DNS.SetTXT(mtasts.RecordName(s.domain), planted...)
