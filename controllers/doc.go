@@ -9,8 +9,8 @@
 //  2. publication.Decide, a pure function, says what should be true from now on. If it needs to know
 //     more (the live MX hosts, the policy URL, DNS, a confirmation by every pod) the pass looks, and
 //     asks again.
-//  3. apply: the publication first, with the resourceVersion it was read at; then the children, the
-//     TXT record last. A crash between any two writes is resumed by the next pass.
+//  3. apply: the publication first, with the resourceVersion it was read at; then the children, the id's
+//     record before the others. A crash between any two writes is resumed by the next pass.
 //  4. report: the status of every claim, written once and only if it differs, and events for what
 //     happened.
 //
@@ -23,6 +23,6 @@
 // # Fences
 //
 // Ids are fencing tokens: neither a shard nor a TXT record ever goes from a greater id to a smaller
-// one. What cannot be undone (the first TXT, removing a key, a record, the server) is preceded by live
-// reads in the same pass: absence from a cache proves nothing.
+// one. What cannot be undone (creating the TXT record, removing a key, a domain, the server) is preceded
+// by live reads in the same pass: absence from a cache proves nothing.
 package controllers
