@@ -154,8 +154,18 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 			s.checkHarm(before, *i)
 		}
 	}
+	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "") && after.AnnouncedID != "" {
+		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
+	}
 	for _, c := range s.senders {
 		s.checkLost(c, before, after)
+	}
+}
+
+// checkRecorded makes sure that nothing is served that no publication ever had (I4).
+func (s *sim) checkRecorded(p *pod, i *v1alpha1.Instance) {
+	if _, recorded := s.minted[i.ID]; !recorded {
+		s.fail("%s serves id %s, which was never recorded (I4)", p.name, i.ID)
 	}
 }
 
@@ -198,9 +208,6 @@ func (s *sim) checkTXT(id string) {
 	}
 	if mtasts.ID(id).Compare(mtasts.ID(s.txt)) < 0 {
 		s.fail("TXT %s goes over the greater %s (I3)", id, s.txt)
-	}
-	if s.dark() && id != s.spec.InForceID && (s.foreign != nil || s.fault != "") {
-		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
 	}
 	if id == s.spec.InForceID {
 		return // what was in force is put back at any time: a dark record protects nobody

@@ -63,6 +63,7 @@ func (s *sim) sync(p *pod, lag time.Duration) {
 				return
 			}
 			if mtasts.ID(p.id()).Compare(mtasts.ID(read.ID)) < 0 { // a server never goes back
+				s.checkRecorded(p, read)
 				p.holds, p.stale = read, nil
 				s.heard()
 			}
@@ -118,7 +119,7 @@ func (s *sim) heard() {
 	}
 	s.after(s.within(interval), func() {
 		s.ask()
-		s.wakeIn(0)
+		s.wakeIn(s.within(2 * time.Second)) // by then the answers are old already
 	})
 }
 

@@ -80,9 +80,7 @@ func (s *sim) podFault() {
 		s.restartPod(p, s.shard)
 		return
 	default:
-		if old := s.longAgo(); old != nil {
-			s.restartPod(p, old)
-		}
+		s.unluckyStart()
 		return
 	}
 	s.heard()
@@ -92,6 +90,17 @@ func (s *sim) podFault() {
 		s.after(s.within(3*time.Minute), func() { s.sync(p, time.Minute) })
 		s.heard()
 	})
+}
+
+// unluckyStart replaces a pod by one whose kubelet finds an old shard in its cache.
+func (s *sim) unluckyStart() {
+	p := s.pods[s.rnd.IntN(len(s.pods))]
+	if p.lost || p.silent || p.terminating || !p.ready || !s.now.Before(birth.Add(length)) {
+		return
+	}
+	if old := s.longAgo(); old != nil {
+		s.restartPod(p, old)
+	}
 }
 
 // longAgo is an instance that a kubelet may still find in its cache. Of one that the ledger has

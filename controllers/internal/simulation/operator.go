@@ -141,6 +141,9 @@ func (s *sim) write(spec *v1alpha1.MTASTSPublicationSpec) {
 		s.uids++
 		s.uid = "uid-" + strconv.Itoa(s.uids)
 	}
+	if s.chance(4) {
+		s.after(s.within(pick(s, 15*time.Second, 2*time.Minute)), s.unluckyStart)
+	}
 	s.spec = spec.DeepCopy()
 	s.Writes++
 	s.wakeIn(time.Millisecond)
