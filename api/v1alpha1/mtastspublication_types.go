@@ -121,31 +121,6 @@ type PolicyReference struct {
 	UID string `json:"uid,omitempty"`
 }
 
-// Delivery is how a domain's policy reaches senders.
-//
-// +kubebuilder:validation:MinProperties=1
-type Delivery struct {
-	// tlsReporting as in the policy.
-	//
-	// +optional
-	TLSReporting *TLSReporting `json:"tlsReporting,omitempty"`
-
-	// dns as in the policy.
-	//
-	// +optional
-	DNS DNSSpec `json:"dns,omitzero"`
-
-	// exposure as in the policy.
-	//
-	// +optional
-	Exposure ExposureSpec `json:"exposure,omitzero"`
-
-	// certificate as in the policy.
-	//
-	// +optional
-	Certificate CertificateSpec `json:"certificate,omitzero"`
-}
-
 // Instance is one policy under one id. An id names one instance, for ever.
 type Instance struct {
 	// id of the instance.
