@@ -24,7 +24,7 @@ func (a agenda) Less(i, j int) bool {
 func (a agenda) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
 
 // Push adds an event, for container/heap.
-func (a *agenda) Push(x any) { *a = append(*a, x.(event)) } //nolint:errcheck,forcetypeassert // events only
+func (a *agenda) Push(x any) { *a = append(*a, x.(event)) }
 
 // Pop takes the last event, for container/heap.
 func (a *agenda) Pop() any {

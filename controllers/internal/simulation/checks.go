@@ -26,6 +26,9 @@ type checks struct {
 	// was in the way of an announcement.
 	calmSince, ripeSince time.Time
 	ttlMost              time.Duration
+	// hour is when writesBefore were counted.
+	hour         time.Time
+	writesBefore int
 	// dates are what was said about the MX hosts by datesOf.
 	dates   map[string]date
 	datesOf *v1alpha1.MTASTSPublicationSpec

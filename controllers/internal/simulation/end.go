@@ -39,6 +39,9 @@ func (s *sim) calmDown() {
 	s.restart(0)
 	s.publishTXT()
 	s.until(s.now.Add(3 * time.Hour))
+	if s.spec != nil && s.spec.Contamination != nil {
+		s.fail("what was seen wrong with id %s is not healed (I10)", s.spec.Contamination.ID)
+	}
 }
 
 // comesToRest waits until the policy is in force and the ledger empty.

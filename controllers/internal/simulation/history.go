@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -71,11 +72,7 @@ func (s *sim) edit() {
 // nextPolicy is often what was wanted before the last edit: A, B, A.
 func (s *sim) nextPolicy() mtasts.Policy {
 	if len(s.minted) > 1 && s.chance(3) {
-		var ids []string
-		for id := range s.minted {
-			ids = append(ids, id)
-		}
-		slices.Sort(ids)
+		ids := slices.Sorted(maps.Keys(s.minted))
 		return publication.PolicyOf(s.minted[ids[len(ids)-2]])
 	}
 	return s.randomPolicy()

@@ -13,6 +13,9 @@ import (
 // passLooks bounds the looks of one pass: it must end.
 const passLooks = 12
 
+// busyWrites in an hour are more than any edits and faults cause.
+const busyWrites = 300
+
 // operator is the leader: what it remembers, and when it decides again.
 type operator struct {
 	tm   publication.Timings
@@ -146,6 +149,12 @@ func (s *sim) write(spec *v1alpha1.MTASTSPublicationSpec) {
 	}
 	s.spec = spec.DeepCopy()
 	s.Writes++
+	if hour := s.now.Truncate(time.Hour); !s.hour.Equal(hour) {
+		s.hour, s.writesBefore = hour, s.Writes
+	}
+	if s.Writes-s.writesBefore > busyWrites {
+		s.fail("%d writes within an hour (I9)", busyWrites)
+	}
 	s.wakeIn(time.Millisecond)
 }
 

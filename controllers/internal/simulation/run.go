@@ -89,7 +89,7 @@ func (s *sim) live() {
 // until lets time pass with everything that happens in it.
 func (s *sim) until(end time.Time) {
 	for s.err == nil && len(s.agenda) > 0 && !s.agenda[0].at.After(end) {
-		next := heap.Pop(&s.agenda).(event) //nolint:errcheck,forcetypeassert // the agenda holds nothing else
+		next := heap.Pop(&s.agenda).(event)
 		s.now = next.at
 		s.Events++
 		next.do()
