@@ -106,7 +106,7 @@ func orNothing(id string) string {
 // announced. Once one is visible, only another valid policy at the URL blocks: when no sender can
 // accept what is there nobody can form a wrong pair, and an id that is stuck renews old caches.
 func (p *pass) reachable() bool {
-	if p.o.DNS == nil && p.everVisible() {
+	if p.everVisible() && p.staleDNS() {
 		return p.need(NeedDNS) // what was visible once may be gone, and then only a policy that passes will do
 	}
 	visible := p.visible()
@@ -138,6 +138,15 @@ func (p *pass) reachable() bool {
 		p.Stalled = true
 	}
 	return false
+}
+
+// staleDNS says whether the last answer of DNS is too old to tell what senders see now.
+func (p *pass) staleDNS() bool {
+	if p.o.DNS == nil {
+		return true
+	}
+	age := p.now.Sub(p.o.DNS.At)
+	return age < 0 || age >= p.t.UnverifiedDelay
 }
 
 // visible says whether senders see an id of the domain now, as far as is known.
