@@ -28,8 +28,8 @@ import (
 // so that the same selector works at the API server.
 const domainIndex = "spec.domain"
 
-// Setup adds the controllers to a manager made with ManagerOptions. Call it before the manager's
-// client is used: it wraps the transport to learn the API server's time.
+// Setup adds the controllers to a manager made with ManagerOptions. Beside the manager's client they use
+// one of their own that reads live, and learns the API server's time from its answers.
 func Setup(mgr ctrl.Manager, o Options) error {
 	o = o.withDefaults()
 	if err := index(mgr); err != nil {

@@ -56,7 +56,7 @@ type Decision struct {
 	Reason, Message string
 	// Stalled is set when the wait does not end by itself.
 	Stalled bool
-	// Need must be satisfied before the decision is carried out further; see Settled.
+	// Need must be satisfied, and Decide asked again, before anything of this is carried out.
 	Need Need
 	// TXT says what to do with the id's record once Spec is written.
 	TXT TXTAction

@@ -132,7 +132,7 @@ func (p *pass) reachable() bool {
 		return true
 	}
 	p.again(wait)
-	p.wait(v1alpha1.StateServing, look.reasonFor(), look.Message)
+	p.wait(v1alpha1.StateServing, ReasonFor(look), look.Message)
 	p.Stalled = look.Outcome != NoAnswer && p.now.Sub(look.Since) >= p.t.BlockedPatience
 	if look.Reason == v1alpha1.ReasonNotReachableFromCluster {
 		p.Stalled = true
@@ -157,8 +157,8 @@ func (p *pass) visible() bool {
 	return p.everVisible()
 }
 
-// reasonFor is the reason of condition PolicyReachable for the look's outcome.
-func (l *Public) reasonFor() string {
+// ReasonFor is the reason of condition PolicyReachable for a look.
+func ReasonFor(l *Public) string {
 	switch l.Outcome {
 	case Pass:
 		return v1alpha1.ReasonReachable
@@ -173,9 +173,6 @@ func (l *Public) reasonFor() string {
 	}
 	return v1alpha1.ReasonNoAnswer
 }
-
-// ReasonFor is the reason of condition PolicyReachable for a look.
-func ReasonFor(l *Public) string { return l.reasonFor() }
 
 // confirmed asks the caller, once a pass, to check at the live objects and at every pod.
 func (p *pass) confirmed() bool {
