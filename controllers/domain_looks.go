@@ -206,7 +206,8 @@ func (r *domainReconciler) confirm(ctx context.Context, s *scope) error {
 }
 
 // trustTime reads the publication live. A cache that is behind ends the pass; the answer's Date bounds
-// the local clock from above, so that a clock that runs ahead drops nothing too early.
+// the local clock from both sides: one that runs ahead drops nothing too early, and one that is behind
+// dates nothing too early.
 func (r *domainReconciler) trustTime(ctx context.Context, s *scope) error {
 	var fresh v1alpha1.MTASTSPublication
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(s.publication), &fresh); err != nil {
@@ -215,7 +216,7 @@ func (r *domainReconciler) trustTime(ctx context.Context, s *scope) error {
 	if fresh.ResourceVersion != s.publication.ResourceVersion {
 		return errStaleCache
 	}
-	s.observation.Trusted = r.clockedBy.bound(r.Clock.Now())
+	s.observation.Trusted, s.observation.Latest = r.clockedBy.bounds(r.Clock.Now())
 	return nil
 }
 

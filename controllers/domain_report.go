@@ -50,7 +50,7 @@ func (r *domainReconciler) reportOthers(ctx context.Context, s *scope) error {
 		}
 		updated := other.DeepCopy()
 		updated.Status.State = v1alpha1.StateConflict
-		apimeta.SetStatusCondition(&updated.Status.Conditions, metav1.Condition{
+		updated.Status.Conditions = only(other.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDomainConflict,
 			Message: fmt.Sprintf("%[1]s is published from namespace %[2]s: delete this publication (kubectl -n %[3]s delete mtastspublication %[1]s)",
 				s.domain, s.publication.Namespace, other.Namespace),
@@ -82,7 +82,7 @@ func (r *domainReconciler) reportPolicy(ctx context.Context, m *memory, policy *
 	return nil
 }
 
-// reportPublication mirrors the state; conditions only while the publication has no policy to show them.
+// reportPublication mirrors the state; a condition only while the publication has no policy to show more.
 func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) error {
 	d := s.decision
 	status := *s.publication.Status.DeepCopy()
@@ -92,7 +92,7 @@ func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) erro
 	if !d.Until.IsZero() {
 		status.Until = new(metav1.NewTime(d.Until))
 	}
-	status.Conditions = publicationConditions(s, s.now(r))
+	status.Conditions = r.publicationConditions(s)
 	if apiequality.Semantic.DeepEqual(s.publication.Status, status) {
 		return nil
 	}
@@ -102,27 +102,47 @@ func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) erro
 	if err := r.client.Status().Patch(ctx, updated, client.MergeFrom(s.publication)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reporting publication %s: %w", s.domain, err)
 	}
+	r.tellStall(s, s.publication.Status.Conditions, status.Conditions)
 	s.publication = updated
 	s.memory.wrote[updated.UID] = updated
 	return nil
 }
 
-func publicationConditions(s *scope, now metav1.Time) []metav1.Condition {
-	if s.winner != nil || s.decision.State == v1alpha1.StateOrphaned {
+// publicationConditions is none while there is a policy, else the one that explains the publication.
+func (r *domainReconciler) publicationConditions(s *scope) []metav1.Condition {
+	if s.winner != nil {
 		return nil
 	}
-	conditions := s.publication.DeepCopy().Status.Conditions
-	for kind, on := range map[string]bool{v1alpha1.ConditionReconciling: !s.decision.Stalled, v1alpha1.ConditionStalled: s.decision.Stalled} {
-		if !on {
-			apimeta.RemoveStatusCondition(&conditions, kind)
-			continue
-		}
-		apimeta.SetStatusCondition(&conditions, metav1.Condition{
-			Type: kind, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonRetiring,
-			Message: s.decision.Message, ObservedGeneration: s.publication.Generation, LastTransitionTime: now,
-		})
+	why := &retiree{scope: s, kinds: r.kinds, now: r.Clock.Now(), t: r.Timings}
+	return only(s.publication.Status.Conditions, why.condition())
+}
+
+// only is c alone, with the time of its transition.
+func only(before []metav1.Condition, c metav1.Condition) []metav1.Condition {
+	var out []metav1.Condition
+	if was := apimeta.FindStatusCondition(before, c.Type); was != nil {
+		out = append(out, *was)
 	}
-	return conditions
+	apimeta.SetStatusCondition(&out, c)
+	return out
+}
+
+// tellStall records that a retirement has come to a stall, or goes on.
+func (r *domainReconciler) tellStall(s *scope, before, after []metav1.Condition) {
+	was, is := apimeta.FindStatusCondition(before, v1alpha1.ConditionStalled), apimeta.FindStatusCondition(after, v1alpha1.ConditionStalled)
+	switch {
+	case s.winner != nil:
+	case was == nil && is != nil:
+		r.recorder.Eventf(s.publication, nil, corev1.EventTypeWarning, is.Reason, "Retire", "%s", note("the retirement cannot go on: "+is.Message))
+	case was != nil && is == nil:
+		r.recorder.Eventf(s.publication, nil, corev1.EventTypeNormal, v1alpha1.ReasonRetiring, "Retire", "the retirement goes on")
+	}
+}
+
+// note keeps a message within what the API server accepts of an event.
+func note(message string) string {
+	const most = 1024
+	return message[:min(len(message), most)]
 }
 
 // tell records events for what happened in this pass, on the policy while there is one.

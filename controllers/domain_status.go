@@ -1,7 +1,6 @@
 package controllers
 
 import (
-	"slices"
 	"strings"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -96,11 +95,6 @@ func (w *statusWriter) inForce() bool {
 	return w.current != nil && w.publication.Spec.InForceID == w.current.ID
 }
 
-// proven says whether a row of failed looks proves that something is broken.
-func (w *statusWriter) proven(l publication.Tried) bool {
-	return l.Tries >= w.t.ProofLooks && l.At.Sub(l.Since) >= w.t.ProofPeriod
-}
-
 func (w *statusWriter) exposed() {
 	switch targets := w.targets(); {
 	case w.taken != "":
@@ -170,7 +164,7 @@ func (w *statusWriter) policyReachable() {
 		}
 	case look.Outcome == publication.Pass:
 		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonReachable, "the policy URL answers id "+w.current.ID)
-	case w.inForce() && (look.Outcome == publication.NoAnswer || !w.proven(look.Tried)):
+	case w.inForce() && (look.Outcome == publication.NoAnswer || !look.Proves(w.t)):
 		return
 	case look.Outcome == publication.NoAnswer && look.Reason != v1alpha1.ReasonNotReachableFromCluster:
 		w.set(kind, metav1.ConditionUnknown, publication.ReasonFor(look), look.Message)
@@ -191,8 +185,8 @@ func (w *statusWriter) dnsPublished() {
 		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonPublished, "DNS answers id "+spec.AnnouncedID)
 	case spec.InForceID != spec.AnnouncedID:
 		w.propagating(dns)
-	case dns != nil && dns.Answer != publication.Unknown && w.proven(dns.Tried):
-		reason, message := parted(spec, dns, w.settings.Provider)
+	case dns != nil && dns.Answer != publication.Unknown && dns.Proves(w.t):
+		reason, message := parted(spec, dns, w.wayToPublish())
 		w.set(kind, metav1.ConditionFalse, reason, message)
 	case w.wasOnItsWay():
 		// The operator ended after it had written down what DNS answered, and before it could show it.
@@ -217,17 +211,14 @@ func (w *statusWriter) propagating(dns *publication.DNS) {
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonPropagating, "id "+spec.AnnouncedID+" was handed to DNS, which does not answer it yet")
 		return
 	}
-	reason, message := parted(spec, dns, w.settings.Provider)
+	reason, message := parted(spec, dns, w.wayToPublish())
 	w.set(kind, metav1.ConditionFalse, reason, message)
 }
 
-// parted says how DNS differs from what was announced, and what may be the cause.
-func parted(spec v1alpha1.MTASTSPublicationSpec, dns *publication.DNS, provider v1alpha1.DNSProvider) (reason, message string) {
+// parted says how DNS differs from what was announced, what may be the cause, and wayOut where the id's
+// record has yet to come.
+func parted(spec v1alpha1.MTASTSPublicationSpec, dns *publication.DNS, wayOut string) (reason, message string) {
 	name := mtasts.RecordName(spec.Domain)
-	byHand := "publish it as status.records says"
-	if provider == v1alpha1.DNSExternalDNS {
-		byHand = "external-dns needs --source=crd and --managed-record-types=TXT, must own the record, and must be v0.22 or later to update it"
-	}
 	var ids []string
 	for _, id := range dns.IDs {
 		if id != "" {
@@ -242,16 +233,10 @@ func parted(spec v1alpha1.MTASTSPublicationSpec, dns *publication.DNS, provider 
 	case len(dns.Records) > 1:
 		return v1alpha1.ReasonSeveralRecords, "DNS answers several TXT records at " + name + ", which voids the policy: remove all but the one with id " + spec.AnnouncedID
 	case len(ids) == 0:
-		return v1alpha1.ReasonMissing, "DNS answers no policy id at " + name + ": " + byHand
-	case !minted(spec, ids[0]):
+		return v1alpha1.ReasonMissing, "DNS answers no policy id at " + name + ": " + wayOut
+	case len(publication.Ours(&spec, ids[:1])) == 0:
 		return v1alpha1.ReasonForeignPublisher, "DNS answers id " + ids[0] + " at " + name + ", which this operator never minted: somebody else publishes this domain; remove that record"
 	default:
-		return v1alpha1.ReasonDiffers, "DNS still answers id " + ids[0] + " at " + name + " instead of " + spec.AnnouncedID + ": " + byHand
+		return v1alpha1.ReasonDiffers, "DNS still answers id " + ids[0] + " at " + name + " instead of " + spec.AnnouncedID + ": " + wayOut
 	}
-}
-
-// minted says whether an id may be one of the operator's own for this domain.
-func minted(spec v1alpha1.MTASTSPublicationSpec, id string) bool {
-	ours, ok := mtasts.ParseID(id)
-	return ok && ours.Compare(mtasts.ID(spec.LastID)) <= 0 && !slices.Contains(spec.FoundIDs, id)
 }

@@ -176,12 +176,17 @@ func (d *apiDate) Wrap(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// bound is the earlier of the local clock and the last Date: what may be done for good by both.
-func (d *apiDate) bound(now time.Time) time.Time {
-	if date := d.last.Load(); date != nil && date.Before(now) {
-		return *date
+// bounds are the earlier and the later of the local clock and the last Date: what is over by the one is
+// over by both, and what is in the future of the other is so for both.
+func (d *apiDate) bounds(now time.Time) (earlier, later time.Time) {
+	date := d.last.Load()
+	switch {
+	case date == nil:
+		return now, now
+	case date.Before(now):
+		return *date, now
 	}
-	return now
+	return now, *date
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -142,6 +142,19 @@ const (
 	ReasonNotEnforced = "NotEnforced"
 )
 
+// Reasons of a publication's conditions while no policy follows it; it then has exactly one, Reconciling
+// or Stalled, with these reasons or with those above, or Ready if it is orphaned.
+const (
+	// ReasonRetiring: the policy object is gone; the publication retires.
+	ReasonRetiring = "Retiring"
+	// ReasonRetirementHeld: many policies disappeared at once; their publications stay until that is released.
+	ReasonRetirementHeld = "RetirementHeld"
+	// ReasonStillAnswered: DNS answers the id although its record was taken away.
+	ReasonStillAnswered = "StillAnswered"
+	// ReasonOrphaned: the policy object is gone, and everything stays as it is.
+	ReasonOrphaned = "Orphaned"
+)
+
 // Reasons of events that no condition bears.
 const (
 	// ReasonMinted: a new instance was recorded.
@@ -152,8 +165,6 @@ const (
 	ReasonAnnouncedUnverified = "AnnouncedUnverified"
 	// ReasonReannounced: a fresh id was minted for the same policy because senders may hold another under the old one.
 	ReasonReannounced = "Reannounced"
-	// ReasonRetiring: the policy object is gone; the publication retires.
-	ReasonRetiring = "Retiring"
 	// ReasonRemoved: everything of the domain was removed.
 	ReasonRemoved = "Removed"
 	// ReasonAdopted: another policy object of the same namespace took the publication over.

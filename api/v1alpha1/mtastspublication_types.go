@@ -193,7 +193,9 @@ type Retirement struct {
 
 // MTASTSPublicationStatus is for display only.
 type MTASTSPublicationStatus struct {
-	// conditions are Ready, as of the policy, and Stalled while the publication cannot go on by itself.
+	// conditions are empty while a policy is followed, whose own conditions say more. Without one
+	// there is exactly one: Reconciling while the publication retires, Stalled while that cannot go on
+	// by itself, with the cause and the way out, or Ready when it is orphaned.
 	//
 	// +optional
 	// +listType=map
@@ -211,7 +213,8 @@ type MTASTSPublicationStatus struct {
 	// +optional
 	State State `json:"state,omitempty"`
 
-	// until is when a retiring publication is expected to be removed.
+	// until is when a retiring publication is expected to be removed, as far as is known: when no
+	// sender can hold an older policy any more, and then, while its record is being removed, at the latest.
 	//
 	// +optional
 	Until *metav1.Time `json:"until,omitempty"`
@@ -230,7 +233,9 @@ type MTASTSPublicationStatus struct {
 // +kubebuilder:printcolumn:name="Policy",type=string,JSONPath=`.spec.policyRef.name`
 // +kubebuilder:printcolumn:name="State",type=string,JSONPath=`.status.state`
 // +kubebuilder:printcolumn:name="Until",type=string,JSONPath=`.status.until`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[*].reason`
 // +kubebuilder:printcolumn:name="ID",type=string,JSONPath=`.spec.announcedID`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[*].message`,priority=1
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.domain",fieldPath=".spec.domain",message="a publication bears the name of its domain; the operator makes it: create an MTASTSPolicy instead"
 type MTASTSPublication struct {
 	metav1.TypeMeta `json:",inline"`

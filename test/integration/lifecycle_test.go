@@ -224,6 +224,10 @@ func TestWithDeletionPolicyOrphanEverythingStays(t *testing.T) {
 	s.pruned(p)
 
 	s.state(v1alpha1.StateOrphaned)
+	s.Expect(s.why()).To(And(HavePrefix("Ready/"+v1alpha1.ReasonOrphaned),
+		ContainSubstring("everything stays"), ContainSubstring("kubectl -n "+s.namespace+" delete mtastspublication "+s.domain)))
+	s.rest()
+	s.stays()
 	s.Consistently(func(g Gomega) {
 		g.Expect(s.txt()).To(Equal(announces(id)))
 		g.Expect(s.body()).To(ContainSubstring("mode: enforce"))

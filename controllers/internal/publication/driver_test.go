@@ -284,22 +284,23 @@ func (w *world) satisfy(need Need, o *Observation) {
 	case NeedConfirmation:
 		w.confirm(o)
 	case NeedTrustedTime:
-		o.Trusted = w.trusted()
+		o.Trusted, o.Latest = w.clocks()
 	case NeedNothing:
 	}
 	o.World, o.MX, o.Public, o.DNS = m.world, m.mx, m.public, m.dns
 }
 
-// trusted is the earlier of the operator's clock and the API server's, which is right here.
-func (w *world) trusted() time.Time {
+// clocks are the earlier and the later of the operator's clock and the API server's, which is right here.
+func (w *world) clocks() (earlier, later time.Time) {
 	if w.skew > 0 {
-		return w.now
+		return w.now, w.clock()
 	}
-	return w.clock()
+	return w.clock(), w.now
 }
 
 func (w *world) confirm(o *Observation) {
-	o.ConfirmTried, o.Trusted = true, w.trusted()
+	o.ConfirmTried = true
+	o.Trusted, o.Latest = w.clocks()
 	current := w.spec.Current
 	o.Servers = w.servers(current, false)
 	if o.Servers.All() && !slices.ContainsFunc(w.pods, func(p *pod) bool { return p.counted() && p.id() != current.ID }) {

@@ -87,14 +87,18 @@ func merge(a, b v1alpha1.LedgerEntry) v1alpha1.LedgerEntry {
 }
 
 // settle closes every older entry once all servers and DNS have left it behind, and drops entries
-// that no sender can hold any more. Both clocks must agree on the latter: it cannot be undone.
+// that no sender can hold any more. Both clocks must agree on the latter: it cannot be undone. So the
+// date is told by the one that is ahead, and is over only when the one that is behind says so.
 func (p *pass) settle() bool {
 	current := p.Spec.Current
 	left := p.Spec.InForceID == current.ID && p.o.DNS.Exactly(current.ID) && p.o.Servers.All() && p.Spec.Contamination == nil
 	var kept []v1alpha1.LedgerEntry
 	for _, e := range p.Spec.Ledger {
 		if e.CachedUntil == nil && left {
-			e.CachedUntil = new(metav1.NewTime(p.now.Add(p.cachedFor(e)).Truncate(time.Second).Add(time.Second)))
+			if p.o.Latest.IsZero() {
+				return p.need(NeedTrustedTime)
+			}
+			e.CachedUntil = new(metav1.NewTime(p.o.Latest.Add(p.cachedFor(e)).Truncate(time.Second).Add(time.Second)))
 		}
 		if e.CachedUntil != nil && !e.CachedUntil.After(p.now) {
 			if p.o.Trusted.IsZero() {

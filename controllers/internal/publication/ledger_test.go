@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
@@ -67,7 +68,11 @@ func TestTheDateIsNowPlusTTLMaxPlusMaxAgePlusAnHour(t *testing.T) {
 		UID: "uid-1", Claim: &Claim{Wanted: trial(mx1)}, TXTObject: id, Servers: Servers{Known: true, Ready: 1},
 		DNS: &DNS{Tried: Tried{At: now}, Answer: Found, Records: []string{record(id)}, IDs: []string{id}, TTL: time.Minute},
 	}
-	d := Decide(spec, o, now, DefaultTimings())
+	if d := Decide(spec, o, now.Add(-day), DefaultTimings()); d.Need != NeedTrustedTime {
+		t.Fatalf("need %q: no date may be told by the local clock alone", d.Need)
+	}
+	o.Trusted, o.Latest = now.Add(-day), now
+	d := Decide(spec, o, now.Add(-day), DefaultTimings())
 	for i, maxAge := range []time.Duration{day, 2 * day} {
 		want := time.Date(2026, time.March, 1, 13, 15, 1, 0, time.UTC).Add(maxAge)
 		if got := d.Spec.Ledger[i].CachedUntil; got == nil || !got.Time.Equal(want) {
@@ -111,6 +116,19 @@ func TestAnEntryIsDroppedOnlyWhenBothClocksAreBeyondIt(t *testing.T) {
 		t.Error("not dropped although both clocks are beyond the date")
 	}
 	w.stayQuiet(day)
+}
+
+func TestAClockThatIsBehindDatesNothingTooEarly(t *testing.T) {
+	w := newWorld(t)
+	a := w.inForce(enforce(mx1, mx2))
+	w.restart(-30 * day)
+	from := w.now
+	w.inForce(trial(mx1, mx2))
+	w.advance(time.Minute)
+	lifetime := 300*time.Second + week*time.Second + w.tm.LedgerSlack
+	if e := w.entry(a); e == nil || e.CachedUntil == nil || e.CachedUntil.Before(new(metav1.NewTime(from.Add(lifetime)))) {
+		t.Errorf("entry %+v: senders may hold it until %s", e, from.Add(lifetime))
+	}
 }
 
 func TestAnEntryIsKeptToItsLastSecond(t *testing.T) {

@@ -48,6 +48,11 @@ func (l Tried) due(now time.Time, t Timings) (bool, time.Duration) {
 	return wait <= 0, max(wait, 0)
 }
 
+// Proves says whether the row of looks without success is long enough to call something broken.
+func (l Tried) Proves(t Timings) bool {
+	return l.Tries >= t.ProofLooks && l.At.Sub(l.Since) >= t.ProofPeriod
+}
+
 // DNS is what the id's TXT record looked like.
 type DNS struct {
 	Tried
@@ -175,6 +180,8 @@ type Observation struct {
 	ConfirmTried bool
 	// Trusted is min(local clock, API server's Date) of a live read in this pass; zero otherwise.
 	Trusted time.Time
+	// Latest is max(local clock, API server's Date) of that read.
+	Latest time.Time
 	// TTLSeconds is the TTL that the id's record is published with.
 	TTLSeconds int32
 	// RetirementHeld stops retirements from starting.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
 
 // missPolicy counts how long there has been no policy, and begins the retirement after the grace (I6).
@@ -52,15 +53,16 @@ func (p *pass) removing() bool {
 		return true
 	}
 	p.TXT = TXTRemove
-	p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "waiting until DNS no longer answers the id")
+	p.showRemoval()
 	r := p.Spec.Retirement
-	if r.AbsentSince == nil {
-		return p.awaitAbsence(r)
+	if r.AbsentSince == nil && !p.absent(r) {
+		return false
 	}
-	wait := r.AbsentSince.Add(time.Duration(p.Spec.TTLMaxSeconds) * time.Second).Sub(p.now)
-	wait = min(wait, r.RemovingSince.Add(p.t.RemovePatience).Sub(p.now))
-	if wait > 0 {
-		p.Message = "waiting until resolvers have dropped the id"
+	if gone := r.AbsentSince.Add(time.Duration(p.Spec.TTLMaxSeconds) * time.Second); gone.Before(p.Until) {
+		p.Until = gone
+	}
+	if wait := p.Until.Sub(p.now); wait > 0 {
+		p.Message = "waiting until resolvers have dropped the id, at " + shown(p.Until)
 		p.again(wait)
 		return false
 	}
@@ -68,20 +70,26 @@ func (p *pass) removing() bool {
 	return false
 }
 
-// awaitAbsence waits until DNS no longer answers the id, but not for ever: what has become of DNS
+// showRemoval says how long a removal lasts at most.
+func (p *pass) showRemoval() {
+	p.Until = p.Spec.Retirement.RemovingSince.Add(p.t.RemovePatience)
+	p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring,
+		"the id's record was taken away: waiting until DNS no longer answers it, until "+shown(p.Until)+" at the latest")
+}
+
+// absent waits until DNS no longer answers an id of ours, but not for ever: what has become of DNS
 // then is somebody else's business, and nothing enforceable is cached any more.
-func (p *pass) awaitAbsence(r *v1alpha1.Retirement) bool {
+func (p *pass) absent(r *v1alpha1.Retirement) bool {
 	dns := p.o.DNS
 	if dns != nil && dns.At.Before(r.RemovingSince.Time) {
 		dns = nil
 	}
-	if dns != nil && dns.Answer != Unknown && !slices.Contains(dns.IDs, p.Spec.AnnouncedID) {
+	if dns != nil && dns.Answer != Unknown && len(Ours(p.Spec, dns.IDs)) == 0 {
 		r.AbsentSince = p.stamp()
-		p.again(time.Duration(p.Spec.TTLMaxSeconds) * time.Second)
-		return false
+		return true
 	}
-	if p.now.Sub(r.RemovingSince.Time) >= p.t.RemovePatience {
-		p.warn(v1alpha1.ReasonRemoved, "DNS still answers id "+p.Spec.AnnouncedID+" a day after its record was taken away: remove the TXT record by hand; the rest goes now")
+	if !p.now.Before(p.Until) {
+		p.warn(v1alpha1.ReasonRemoved, "DNS may still answer an id of this domain a day after its record was taken away: remove the TXT record by hand; the rest goes now")
 		p.remove()
 		return false
 	}
@@ -95,6 +103,18 @@ func (p *pass) awaitAbsence(r *v1alpha1.Retirement) bool {
 	}
 	p.again(wait)
 	return false
+}
+
+// Ours are those of the ids that this operator may have minted for the domain.
+func Ours(spec *v1alpha1.MTASTSPublicationSpec, ids []string) []string {
+	var out []string
+	for _, text := range ids {
+		id, ok := mtasts.ParseID(text)
+		if ok && id.Compare(mtasts.ID(spec.LastID)) <= 0 && !slices.Contains(spec.FoundIDs, text) {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 func (p *pass) remove() {
@@ -112,6 +132,7 @@ func (p *pass) retire() bool {
 		return true
 	}
 	if p.retirementHeld() {
+		p.Reason = v1alpha1.ReasonRetirementHeld
 		p.Message = "many policies disappeared at once, as when a CRD or a folder in Git is deleted by accident: their publications stay. If it was meant: kubectl annotate mtastspublication --all -A " + v1alpha1.ReleaseAnnotation + "=true"
 		p.Stalled = true
 		p.again(p.t.RetireGrace)
@@ -120,6 +141,9 @@ func (p *pass) retire() bool {
 	if p.mayBeCached() {
 		p.State = v1alpha1.StateRetiring
 		p.showUntil()
+		if since := p.o.Servers.Since; !since.IsZero() {
+			p.again(since.Add(p.t.ProofPeriod).Sub(p.now)) // then it is a stall
+		}
 		return true
 	}
 	return p.beginRemoval()
@@ -138,7 +162,7 @@ func (p *pass) beginRemoval() bool {
 	}
 	p.Spec.Retirement.RemovingSince = p.stamp()
 	p.TXT = TXTRemove
-	p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "waiting until DNS no longer answers the id")
+	p.showRemoval()
 	p.again(p.t.PollFirst)
 	return true
 }
@@ -148,8 +172,8 @@ func (p *pass) showUntil() {
 	for _, e := range p.Spec.Ledger {
 		if e.CachedUntil == nil {
 			p.Until = time.Time{}
-			p.Reason = v1alpha1.ReasonRetiring
 			if p.Message == "" {
+				p.Reason = v1alpha1.ReasonRetiring
 				p.Message = fmt.Sprintf("senders may hold policy %s until DNS and every server have left it behind", e.ID)
 			}
 			return
@@ -159,6 +183,10 @@ func (p *pass) showUntil() {
 		}
 	}
 	if !p.Until.IsZero() && p.Message == "" {
-		p.Reason, p.Message = v1alpha1.ReasonRetiring, "senders may hold an older policy until "+p.Until.UTC().Format(time.RFC3339)
+		p.Reason = v1alpha1.ReasonRetiring
+		p.Message = "mode none is published; senders may hold an older policy until " + shown(p.Until) + ": then everything is removed, the id's record first"
 	}
 }
+
+// shown is a time as messages show it.
+func shown(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -1,6 +1,7 @@
 package publication
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ func TestADrainSaysThatItWaitsWhileNothingIsDated(t *testing.T) {
 	w.dnsStuck = true
 	w.deletePolicy()
 	w.advance(9 * day)
-	w.wantState(v1alpha1.StateRetiring, v1alpha1.ReasonRetiring)
+	w.wantState(v1alpha1.StateRetiring, v1alpha1.ReasonAnnouncing)
 	if !w.last.Until.IsZero() || w.entry(id).CachedUntil != nil {
 		t.Errorf("until %s, entry %+v: DNS never answered the new id", w.last.Until, w.entry(id))
 	}
@@ -64,7 +65,13 @@ func TestTheRecordGoesOnlyAfterItsAbsenceAndATTL(t *testing.T) {
 	w.deletePolicy()
 	w.dnsLag = 2 * time.Hour
 	w.until(v1alpha1.StateRemoving, 15*time.Minute)
+	if bound := w.spec.Retirement.RemovingSince.Add(day); !w.last.Until.Equal(bound) || !strings.Contains(w.last.Message, bound.UTC().Format(time.RFC3339)) {
+		t.Errorf("until %s (%s), want %s at the latest", w.last.Until, w.last.Message, bound)
+	}
 	w.when("absent", 3*time.Hour, func() bool { return w.spec.Retirement.AbsentSince != nil })
+	if gone := w.spec.Retirement.AbsentSince.Add(time.Hour); !w.last.Until.Equal(gone) || !strings.Contains(w.last.Message, gone.UTC().Format(time.RFC3339)) {
+		t.Errorf("until %s (%s), want %s: a TTL after it was gone", w.last.Until, w.last.Message, gone)
+	}
 	if len(w.records) != 0 {
 		t.Fatal("taken for absent although DNS answers it")
 	}
@@ -100,6 +107,39 @@ func TestARecordThatDoesNotGoDelaysTheRestForADayOnly(t *testing.T) {
 				t.Errorf("not removed after a day: %s", w.last.Message)
 			}
 		})
+	}
+}
+
+func TestAnyIDOfOursInDNSDelaysTheRest(t *testing.T) {
+	w := newWorld(t)
+	older := w.inForce(trial(mx1))
+	w.dnsStuck = true
+	w.want(trial(mx1, mx2))
+	w.until(v1alpha1.StateAnnouncing, 5*time.Minute)
+	w.deletePolicy()
+	w.until(v1alpha1.StateRemoving, 15*time.Minute)
+	w.advance(time.Hour)
+	if got := w.records; !slices.Equal(got, []string{record(older)}) || w.spec == nil || w.spec.Retirement.AbsentSince != nil {
+		t.Fatalf("DNS answers %q, and yet %s: %s", got, w.last.State, w.last.Message)
+	}
+	w.records, w.wake = []string{record("somebody-elses")}, w.now
+	w.advance(10 * time.Minute)
+	if w.removed != 1 {
+		t.Errorf("not removed although DNS answers only what is not ours: %s", w.last.Message)
+	}
+}
+
+func TestADrainIsLookedAtAgainWhenItsPodsHaveLaggedForLong(t *testing.T) {
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	spec := recorded(new(disabled(mx1)))
+	spec.Ledger = []v1alpha1.LedgerEntry{{ID: "20250101000000deadbeef", MaxAgeSeconds: week}}
+	spec.AnnouncedID, spec.PolicyGoneAt = "20250101000000deadbeef", stamped(now.Add(-time.Hour))
+	spec.Retirement = &v1alpha1.Retirement{StartedAt: *stamped(now)}
+	o := Observation{UID: "uid-1", TXTObject: spec.AnnouncedID, Servers: Servers{
+		Known: true, Ready: 1, Since: now.Add(-9 * time.Minute), Behind: []Behind{{Pod: "p", Problem: v1alpha1.ReasonReplicaLagging}},
+	}}
+	if d := Decide(spec, o, now, DefaultTimings()); d.Need != NeedNothing || d.After == 0 || d.After > time.Minute {
+		t.Errorf("need %q, again in %s: in a minute the pods have lagged for ten", d.Need, d.After)
 	}
 }
 

@@ -22,7 +22,7 @@ func (s *sim) satisfy(need publication.Need, o *publication.Observation) {
 	case publication.NeedConfirmation:
 		s.confirm(o)
 	case publication.NeedTrustedTime:
-		o.Trusted = s.trusted()
+		o.Trusted, o.Latest = s.clocks()
 	case publication.NeedNothing:
 	}
 	o.World, o.MX, o.Public, o.DNS = s.world, s.mxSeen, s.public, s.dns
@@ -41,18 +41,19 @@ func (s *sim) lookAtRest(o *publication.Observation) {
 	s.rest = s.clock().Add(interval)
 }
 
-// trusted is the earlier of the operator's clock and the API server's, which is right here.
-func (s *sim) trusted() time.Time {
+// clocks are the earlier and the later of the operator's clock and the API server's, which is right here.
+func (s *sim) clocks() (earlier, later time.Time) {
 	if s.skew > 0 {
-		return s.now
+		return s.now, s.clock()
 	}
-	return s.clock()
+	return s.clock(), s.now
 }
 
 // confirm asks every pod once more, right before the announcement.
 func (s *sim) confirm(o *publication.Observation) {
 	s.ask()
-	o.ConfirmTried, o.Trusted = true, s.trusted()
+	o.ConfirmTried = true
+	o.Trusted, o.Latest = s.clocks()
 	current := s.spec.Current
 	o.Servers = s.servers(current, false)
 	other := func(p *pod) bool { return p.counted() && p.id() != current.ID }
