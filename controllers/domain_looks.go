@@ -169,11 +169,15 @@ func (r *domainReconciler) lookPublic(ctx context.Context, s *scope) {
 // from the cluster itself. After a while that is said, and how to decide it.
 func (r *domainReconciler) lookFrom(ctx context.Context, s *scope, want *sender.Instance) (look sender.Look, reason string) {
 	address, known := s.clusterAddress()
-	if r.Config.Looks.Reachability == config.ReachabilityCluster && known {
+	inside := r.Config.Looks.Reachability == config.ReachabilityCluster
+	if inside && known {
 		look = r.World.LookPolicyAt(ctx, s.domain, address, want)
 		return look, string(look.Reason)
 	}
 	look = r.World.LookPolicy(ctx, s.domain, want)
+	if inside && look.Outcome != sender.Pass {
+		look.Message += "; the public address was asked, although looks.reachability is Cluster: the status of the Ingress has no IP address, only a host name or nothing"
+	}
 	p := s.memory.public
 	patient := p == nil || p.For != want.ID || p.Tries == 0 || r.Clock.Now().Sub(p.Since) < r.Timings.BlockedPatience
 	if look.Outcome != sender.NoAnswer || !known || patient {

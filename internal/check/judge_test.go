@@ -301,6 +301,11 @@ func TestJudge(t *testing.T) {
 			check.OK,
 			[]string{"Advice STARTTLS MXIsAlias mx1.example.com"},
 		},
+		"an MX host with more addresses than are asked": {
+			func(o *check.Observation) { o.Probes[0].Unasked = 2 },
+			check.OK,
+			[]string{"Advice STARTTLS AddressesNotAsked mx1.example.com"},
+		},
 		"text in the clear after STARTTLS": {
 			func(o *check.Observation) { o.Probes[0].Addresses[0].EarlyPlaintext = true },
 			check.OK,

@@ -95,6 +95,10 @@ func (j *judge) mxProbe(found *MXHost, probe sender.MXProbe, blocked bool) {
 			j.mxAddress(probe, address)
 		}
 	}
+	if probe.Unasked > 0 && !blocked {
+		j.add(TopicSTARTTLS, Advice, "AddressesNotAsked", probe.Host, "addresses that were not asked: %d; what is said of this host is about the other %d",
+			probe.Unasked, len(probe.Addresses))
+	}
 }
 
 func (j *judge) mxAddress(probe sender.MXProbe, address sender.MXAddress) {

@@ -54,6 +54,7 @@ type MXProbe struct {
 	Message   string
 	NotAfter  time.Time   // the earliest of all addresses
 	Addresses []MXAddress // sorted, the first 8; empty if the name could not be resolved
+	Unasked   int         // addresses beyond those, of which nothing is known
 }
 
 // ProbeMX does with an MX host what a sender does that has a policy of mode
@@ -76,7 +77,9 @@ func (s *Sender) ProbeMX(ctx context.Context, host string) MXProbe {
 		return probe
 	}
 	looks := make([]AddressLook, 0, maxMXAddresses)
-	for _, address := range found.Addresses[:min(len(found.Addresses), maxMXAddresses)] {
+	asked := found.Addresses[:min(len(found.Addresses), maxMXAddresses)]
+	probe.Unasked = len(found.Addresses) - len(asked)
+	for _, address := range asked {
 		seen := s.probeAddress(ctx, probe.Host, address)
 		probe.Addresses = append(probe.Addresses, seen)
 		looks = append(looks, AddressLook{
@@ -107,10 +110,11 @@ func IsEgressBlocked(probes []MXProbe) bool {
 }
 
 // EveryMXFails reports whether senders are proven to refuse every one of the hosts
-// under mode enforce: there is at least one, and all addresses of all are Broken.
+// under mode enforce: there is at least one, and all addresses of all were asked and
+// are Broken.
 func EveryMXFails(probes []MXProbe) bool {
 	for _, probe := range probes {
-		if len(probe.Addresses) == 0 {
+		if len(probe.Addresses) == 0 || probe.Unasked > 0 {
 			return false
 		}
 		for _, address := range probe.Addresses {

@@ -307,6 +307,18 @@ func TestProbeMXAsksEveryAddressOneAfterTheOther(t *testing.T) {
 	}
 }
 
+func TestProbeMXSaysHowManyAddressesItDidNotAsk(t *testing.T) {
+	t.Parallel()
+	ca := testCA(t)
+	server := &mailServer{tls: &tls.Config{Certificates: []tls.Certificate{ca.issue(t, time.Now().Add(time.Hour), "mx.example.com")}}}
+	for addresses, unasked := range map[int]int{8: 0, 10: 2} {
+		probe := atMX(t, Config{Roots: ca.pool}, slices.Repeat([]*mailServer{server}, addresses)...).ProbeMX(t.Context(), "mx.example.com")
+		if probe.Unasked != unasked || len(probe.Addresses) != 8 || probe.Outcome != Pass {
+			t.Errorf("of %d addresses %d were asked and %d not: %+v", addresses, len(probe.Addresses), probe.Unasked, probe)
+		}
+	}
+}
+
 func TestProbeMXWithoutAServer(t *testing.T) {
 	t.Parallel()
 	resolver := &nameServer{records: []string{
@@ -377,11 +389,12 @@ func TestEveryMXFailsOnlyByProof(t *testing.T) {
 		probes []MXProbe
 		want   bool
 	}{
-		"every address of every host":   {[]MXProbe{probe(broken, broken), probe(broken)}, true},
-		"one address could not be told": {[]MXProbe{probe(broken, MXAddress{Outcome: NoAnswer}), probe(broken)}, false},
-		"one host passes":               {[]MXProbe{probe(broken), probe(MXAddress{Outcome: Pass})}, false},
-		"one host has no address":       {[]MXProbe{probe(broken), probe()}, false},
-		"no host":                       {nil, false},
+		"every address of every host":                 {[]MXProbe{probe(broken, broken), probe(broken)}, true},
+		"one address could not be told":               {[]MXProbe{probe(broken, MXAddress{Outcome: NoAnswer}), probe(broken)}, false},
+		"one host passes":                             {[]MXProbe{probe(broken), probe(MXAddress{Outcome: Pass})}, false},
+		"one host has no address":                     {[]MXProbe{probe(broken), probe()}, false},
+		"no host":                                     {nil, false},
+		"one host has more addresses than were asked": {[]MXProbe{{Addresses: []MXAddress{broken}, Unasked: 1}}, false},
 	} {
 		if got := EveryMXFails(test.probes); got != test.want {
 			t.Errorf("%s: got %t", name, got)
