@@ -193,9 +193,10 @@ type Retirement struct {
 
 // MTASTSPublicationStatus is for display only.
 type MTASTSPublicationStatus struct {
-	// conditions are empty while a policy is followed, whose own conditions say more. Without one
-	// there is exactly one: Reconciling while the publication retires, Stalled while that cannot go on
-	// by itself, with the cause and the way out, or Ready when it is orphaned.
+	// conditions are empty while a policy is followed: its own say more. Without
+	// a policy there is exactly one: Reconciling while the publication retires,
+	// Stalled while that cannot go on by itself, with the cause and the ways out,
+	// or Ready when it is orphaned.
 	//
 	// +optional
 	// +listType=map
@@ -213,8 +214,9 @@ type MTASTSPublicationStatus struct {
 	// +optional
 	State State `json:"state,omitempty"`
 
-	// until is when a retiring publication is expected to be removed, as far as is known: when no
-	// sender can hold an older policy any more, and then, while its record is being removed, at the latest.
+	// until is when a retiring publication goes, as far as that is known: when no
+	// sender can hold an older policy any more; while the record is being removed,
+	// the latest time.
 	//
 	// +optional
 	Until *metav1.Time `json:"until,omitempty"`

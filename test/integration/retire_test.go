@@ -210,3 +210,31 @@ func TestAPolicyThatComesBackEndsAStall(t *testing.T) {
 	s.Expect(s.inForce(again)).To(laterThan(first))
 	s.Eventually(s.why).Should(BeEmpty())
 }
+
+func TestARetirementGoesOnWhereItWasWhenTheOperatorIsBack(t *testing.T) {
+	s := setScene(t)
+	s.timings.RemovePatience = time.Second
+	s.timings.RetireGrace = 10 * time.Second
+	s.startOperator()
+	p := s.policy()
+	s.create(p)
+	first := s.inForce(p)
+
+	s.chapter("away during the grace, which goes on", func() {
+		s.pruned(p)
+		s.Eventually(s.why).Should(And(HavePrefix("Reconciling/"+v1alpha1.ReasonRetiring), ContainSubstring("deletionPolicy Drain is carried out from")))
+		s.stopOperator()
+		s.Expect(s.txt()).To(Equal(announces(first)))
+		s.clock.Step(time.Minute)
+		s.startOperator()
+		s.Eventually(s.why).Should(ContainSubstring("mode none is published"))
+	})
+	s.chapter("away while senders' caches run out", func() {
+		s.rest()
+		s.stopOperator()
+		s.expires()
+		s.Expect(s.txt()).To(HaveLen(1))
+		s.startOperator()
+		s.everythingGone()
+	})
+}
