@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -57,6 +58,7 @@ func rootCommand(world sender.Config) *cobra.Command {
 type managerFlags struct {
 	config, metricsAddress, probeAddress, logLevel string
 	leaderElection, insecureMetrics                bool
+	watchNamespaces                                []string
 }
 
 func managerCommand() *cobra.Command {
@@ -74,6 +76,8 @@ func managerCommand() *cobra.Command {
 	flags.StringVar(&f.probeAddress, "probes-listen", ":8081", "address of /healthz and /readyz")
 	flags.BoolVar(&f.leaderElection, "leader-elect", true, "work only as the elected leader, so that several replicas may run")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringSliceVar(&f.watchNamespaces, "watch-namespaces", nil,
+		"see and serve policies of these namespaces only, and do with a Role in each (default all, with a ClusterRole)")
 	return cmd
 }
 
@@ -83,6 +87,9 @@ func runManager(ctx context.Context, f managerFlags) error {
 		return err
 	}
 	ctrl.SetLogger(logr.FromSlogHandler(logger.Handler()))
+	if err := checkNamespaces(f.watchNamespaces); err != nil {
+		return err
+	}
 	cfg, err := config.Load(f.config)
 	if err != nil {
 		return err
@@ -102,7 +109,9 @@ func runManager(ctx context.Context, f managerFlags) error {
 	if err := errors.Join(mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("ping", healthz.Ping)); err != nil {
 		return fmt.Errorf("adding health checks: %w", err)
 	}
-	options := controllers.Options{Config: cfg, World: world, OperatorNamespace: os.Getenv("POD_NAMESPACE")}
+	options := controllers.Options{
+		Config: cfg, World: world, OperatorNamespace: os.Getenv("POD_NAMESPACE"), Namespaces: f.watchNamespaces,
+	}
 	if err := controllers.Setup(mgr, options); err != nil {
 		return err
 	}
@@ -113,8 +122,18 @@ func runManager(ctx context.Context, f managerFlags) error {
 	return nil
 }
 
+// checkNamespaces refuses above all an empty name: to a cache it would mean every namespace.
+func checkNamespaces(names []string) error {
+	for _, name := range names {
+		if len(validation.IsDNS1123Label(name)) > 0 {
+			return fmt.Errorf("--watch-namespaces: %q is no namespace: write names with commas between", name)
+		}
+	}
+	return nil
+}
+
 func managerOptions(f managerFlags) ctrl.Options {
-	o := controllers.ManagerOptions()
+	o := controllers.ManagerOptions(f.watchNamespaces...)
 	o.HealthProbeBindAddress = f.probeAddress
 	o.LeaderElection = f.leaderElection
 	o.LeaderElectionID = "mta-sts-operator"

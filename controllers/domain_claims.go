@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -168,9 +169,19 @@ func (r *domainReconciler) reallyUnclaimed(ctx context.Context, namespace, domai
 
 // incumbentElsewhere asks the API server for a publication of the domain that the cache does not show.
 func (r *domainReconciler) incumbentElsewhere(ctx context.Context, domain string) (bool, error) {
-	var publications v1alpha1.MTASTSPublicationList
-	if err := r.live.List(ctx, &publications, client.MatchingFields{domainIndex: domain}); err != nil {
-		return false, fmt.Errorf("listing publications of %s: %w", domain, err)
+	namespaces := r.Namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{metav1.NamespaceAll}
 	}
-	return len(publications.Items) > 0, nil
+	for _, namespace := range namespaces {
+		var publications v1alpha1.MTASTSPublicationList
+		err := r.live.List(ctx, &publications, client.InNamespace(namespace), client.MatchingFields{domainIndex: domain})
+		if err != nil {
+			return false, fmt.Errorf("listing publications of %s: %w", domain, err)
+		}
+		if len(publications.Items) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
 }

@@ -52,6 +52,9 @@ type Options struct {
 	Clock clock.Clock
 	// OperatorNamespace may ask the pods' metrics port; empty admits everybody.
 	OperatorNamespace string
+	// Namespaces are those the manager was made for; empty means all. A domain is then one publisher's
+	// only among them: what other namespaces publish is not seen.
+	Namespaces []string
 	// Workers is how many domains are worked on at once; 0 means 32. Most of them wait for the network.
 	Workers int
 }
@@ -82,13 +85,21 @@ func NewScheme() *runtime.Scheme {
 
 // ManagerOptions configures the manager's scheme, client and cache: beside the two kinds of its own
 // the operator holds only objects that bear its label, without their managed fields, and never starts
-// a watch by accident.
-func ManagerOptions() ctrl.Options {
+// a watch by accident. With namespaces it reads nothing outside of them, and needs no right there.
+func ManagerOptions(namespaces ...string) ctrl.Options {
 	ours := labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})
+	var only map[string]cache.Config
+	if len(namespaces) > 0 {
+		only = map[string]cache.Config{}
+	}
+	for _, namespace := range namespaces {
+		only[namespace] = cache.Config{}
+	}
 	return ctrl.Options{
 		Scheme: NewScheme(),
 		Client: client.Options{FieldOwner: FieldOwner, FieldValidation: metav1.FieldValidationStrict},
 		Cache: cache.Options{
+			DefaultNamespaces:           only,
 			DefaultLabelSelector:        ours,
 			DefaultTransform:            cache.TransformStripManagedFields(),
 			ReaderFailOnMissingInformer: true,

@@ -29,6 +29,8 @@ type Options struct {
 	Config *rest.Config
 	// World is what it looks at.
 	World *harness.World
+	// Namespaces it is limited to; empty means all.
+	Namespaces []string
 	// Settings is its configuration; nil means Settings().
 	Settings *config.Operator
 	// Timings; the zero value means Timings().
@@ -104,7 +106,7 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 	if o.Link != nil {
 		cfg.Wrap(o.Link.Wrap)
 	}
-	options := controllers.ManagerOptions()
+	options := controllers.ManagerOptions(o.Namespaces...)
 	options.Logger = logr.FromSlogHandler(o.Logger.Handler())
 	options.Metrics = server.Options{BindAddress: "0"}
 	options.HealthProbeBindAddress = "0"
@@ -114,7 +116,9 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the manager: %w", err)
 	}
-	err = controllers.Setup(mgr, controllers.Options{Config: *o.Settings, Timings: o.Timings, World: world, Clock: o.Clock})
+	err = controllers.Setup(mgr, controllers.Options{
+		Config: *o.Settings, Timings: o.Timings, World: world, Clock: o.Clock, Namespaces: o.Namespaces,
+	})
 	if err != nil {
 		return nil, err
 	}
