@@ -39,6 +39,11 @@ generate: ## Write api/**/zz_generated.deepcopy.go.
 manifests: ## Write config/crd/bases and config/rbac/role.yaml from the markers in the code.
 	@gen=$$(hack/tools/build.sh controller-gen) && \
 	"$$gen" $(MANIFESTS) output:crd:dir=config/crd/bases output:rbac:dir=config/rbac
+	@$(MAKE) chart
+
+.PHONY: chart
+chart: ## Write what in charts/ follows from config/ and from the comments of values.yaml.
+	@go run ./hack/chart
 
 .PHONY: fmt
 fmt: ## Format all Go files (gofumpt, imports in three groups).
@@ -74,12 +79,29 @@ verify-fmt:
 	{ "$$lint" fmt --diff ./... || { echo "files are not formatted: run 'make fmt'" >&2; exit 1; }; }
 
 .PHONY: lint
-lint: ## Run golangci-lint with the Kubernetes API rules.
+lint: lint-go lint-chart ## Run golangci-lint with the Kubernetes API rules, and helm lint.
+
+.PHONY: lint-go
+lint-go:
 	@lint=$$(hack/tools/build.sh golangci-lint) && "$$lint" run ./...
+
+# For the oldest Kubernetes the chart is for; without it a Helm 3 built from its module assumes 1.20.
+.PHONY: lint-chart
+lint-chart:
+	@for tool in helm helm3; do \
+	  helm=$$(hack/tools/build.sh $$tool) || exit 1; \
+	  for values in charts/mta-sts-operator/ci/*.yaml; do \
+	    echo "$$tool lint --strict -f $$values"; \
+	    out=$$("$$helm" lint --strict --quiet --kube-version 1.31.0 -f "$$values" charts/mta-sts-operator 2>&1) || \
+	    { echo "$$out" >&2; exit 1; }; \
+	  done; \
+	done
 
 .PHONY: test
 test: ## Run every test, those with a control plane included. TESTFLAGS are passed on.
-	@KUBEBUILDER_ASSETS=$$(hack/assets.sh --with-controller-manager) && export KUBEBUILDER_ASSETS && \
+	@KUBEBUILDER_ASSETS=$$(hack/assets.sh --with-controller-manager) && \
+	HELM=$$(hack/tools/build.sh helm) && HELM3=$$(hack/tools/build.sh helm3) && \
+	export KUBEBUILDER_ASSETS HELM HELM3 && \
 	start=$$SECONDS && go test -timeout 30m $(TESTFLAGS) ./... && echo "tests took $$((SECONDS - start)) s"
 
 # A package needs a control plane if its tests import envtest, directly or not.
@@ -126,6 +148,10 @@ docker-build: ## Build the image for this machine's platform and load it into do
 docker-push: ## Build the image for PLATFORMS and push it, with SBOM and provenance.
 	docker buildx build --push --platform $(PLATFORMS) --sbom=true --provenance=mode=max \
 	  --build-arg VERSION=$(VERSION) -t $(IMG) .
+
+.PHONY: chart-package
+chart-package: ## Pack the Helm chart into dist, for `helm push`.
+	@helm=$$(hack/tools/build.sh helm) && "$$helm" package --destination dist charts/mta-sts-operator
 
 ##@ Deployment (to the cluster of the current kubeconfig)
 
