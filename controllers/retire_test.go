@@ -258,6 +258,16 @@ func TestAStallEndsOnlyWithWhatEndsIt(t *testing.T) {
 			},
 			ends: true,
 		},
+		"an id that was announced, and DNS was not asked since": {
+			before: servesOlder(v1alpha1.ReasonReplicaLagging, time.Hour),
+			after: func(s *scope) {
+				s.publication.Spec.AnnouncedID, s.publication.Spec.AnnouncedAt = s.publication.Spec.Current.ID, new(metav1.NewTime(testNow))
+				s.publication.Generation++
+				s.observation = publication.Observation{}
+				s.decision.Reason, s.decision.Message = v1alpha1.ReasonAnnouncing, "waiting"
+			},
+			ends: true,
+		},
 		"DNS that answers": {after: func(s *scope) { inForceNone(s); s.publication.Generation++ }, ends: true},
 	} {
 		t.Run(name, func(t *testing.T) {

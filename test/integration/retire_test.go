@@ -238,3 +238,22 @@ func TestARetirementGoesOnWhereItWasWhenTheOperatorIsBack(t *testing.T) {
 		s.everythingGone()
 	})
 }
+
+func TestAPodOnALostNodeStallsARetirementUntilItIsEvicted(t *testing.T) {
+	s := tell(t)
+	p := s.policy()
+	s.create(p)
+	id := s.inForce(p)
+	lost := s.readyPods()[1]
+	s.Expect(s.Kubelet.LoseNode(s.ctx, lost.Spec.NodeName)).To(Succeed())
+
+	s.pruned(p)
+
+	s.Eventually(s.why).Should(And(
+		HavePrefix("Stalled/"+v1alpha1.ReasonReplicaUnreachable+": pod "+lost.Name+" on node "+lost.Spec.NodeName),
+		ContainSubstring("kubectl -n "+s.namespace+" delete pod "+lost.Name+" --force"), ContainSubstring("enforcing policy "+id)))
+	s.Expect(s.txt()).To(Equal(announces(id)))
+	s.Expect(s.Kubelet.EvictPods(s.ctx, lost.Spec.NodeName)).To(Succeed())
+	s.Eventually(s.why).Should(HavePrefix("Reconciling/" + v1alpha1.ReasonRetiring + ": mode none is published"))
+	s.Expect(s.Kubelet.ReturnNode(s.ctx, lost.Spec.NodeName)).To(Succeed())
+}
