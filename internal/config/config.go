@@ -140,6 +140,9 @@ type Server struct {
 	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
 	// PriorityClassName of the pods.
 	PriorityClassName string `json:"priorityClassName,omitempty"`
+	// MetricsNamespaces are names of namespaces whose pods may read the pods' metrics, besides the
+	// operator's own.
+	MetricsNamespaces []string `json:"metricsNamespaces,omitempty"`
 }
 
 // Default is what applies where a file says nothing. It is complete but for server.image.

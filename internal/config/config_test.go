@@ -133,6 +133,7 @@ func TestValidateSaysWhatToWriteInstead(t *testing.T) {
 		{"a link-local target", func(o *config.Operator) { o.DNS.Targets = []string{"fe80::1%eth0"} }, "zone"},
 		{"two host names", func(o *config.Operator) { o.DNS.Targets = []string{"a.example.net", "b.example.net"} }, "exactly one host name"},
 		{"a host name among addresses", func(o *config.Operator) { o.DNS.Targets = []string{"192.0.2.1", "b.example.net"} }, "dns.targets[1]"},
+		{"a namespace that is a pattern", func(o *config.Operator) { o.Server.MetricsNamespaces = []string{"a*"} }, `server.metricsNamespaces[0]: "a*" is no namespace`},
 		{"a label value with a blank", func(o *config.Operator) { o.DNS.Labels = map[string]string{"a": "b c"} }, `dns.labels: "b c" is no label value`},
 		{"a label of ours", func(o *config.Operator) { o.DNS.Labels = map[string]string{"app.kubernetes.io/managed-by": "me"} }, "remove it"},
 		{"a DNS annotation that is no key", func(o *config.Operator) { o.DNS.Annotations = map[string]string{"/": ""} }, "dns.annotations"},

@@ -136,6 +136,11 @@ func (s Server) validate(f *faults) {
 	for _, key := range slices.Sorted(maps.Keys(s.NodeSelector)) {
 		f.label("server.nodeSelector", key, s.NodeSelector[key])
 	}
+	for i, namespace := range s.MetricsNamespaces {
+		if len(validation.IsDNS1123Label(namespace)) > 0 {
+			f.add(fmt.Sprintf("server.metricsNamespaces[%d]", i), "%q is no namespace: write its name", namespace)
+		}
+	}
 }
 
 // faults collects what is wrong, in the order of the fields.

@@ -3,6 +3,7 @@ package chart_test
 import (
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -173,6 +174,7 @@ func TestValuesThatCannotWorkAreRefused(t *testing.T) {
 		"secure metrics without right": {"watchNamespaces={mail},metrics.secure=true", []string{"set it to false, or metrics.enabled to false"}},
 		"readers without right":        {"watchNamespaces={mail},metrics.readers[0].name=a,metrics.readers[0].namespace=b", []string{"metrics.readers"}},
 		"a monitor of nothing":         {"metrics.enabled=false,metrics.serviceMonitor.enabled=true", []string{"nothing to monitor"}},
+		"alerts about nothing":         {"metrics.prometheusRule.enabled=true", []string{"no metrics to look at"}},
 		"a monitor without a token":    {"metrics.podMonitor.enabled=true", []string{"metrics.podMonitor.authorization is missing"}},
 	} {
 		for _, h := range []helm{helm3, helm4} {
@@ -272,6 +274,29 @@ func TestArtifactHubIsToldTheTruth(t *testing.T) {
 	for key := range rendered {
 		if strings.HasPrefix(key, "CustomResourceDefinition ") {
 			t.Errorf("%s is not named", key)
+		}
+	}
+}
+
+// TestEveryAlertLooksAtMetricsThatExist compares names only: whether an expression says what it should,
+// Prometheus has to tell.
+func TestEveryAlertLooksAtMetricsThatExist(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/controller-runtime").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtimePackages := filepath.Join(strings.TrimSpace(string(out)), "pkg")
+	sources := readFile(t, root, "internal", "policyserver", "metrics.go") +
+		readFile(t, runtimePackages, "metrics", "leaderelection.go") +
+		readFile(t, runtimePackages, "internal", "controller", "metrics", "metrics.go")
+	rule := parse(t, readFile(t, "testdata", "everything.golden.yaml"))["PrometheusRule publisher"]
+	metrics := regexp.MustCompile(`\b(?:mtasts|controller_runtime|leader)_[a-z_]+`).FindAllString(asYAML(t, rule.Object), -1)
+	if len(metrics) < 4 {
+		t.Fatalf("the alerts look at %q only", metrics)
+	}
+	for _, metric := range metrics {
+		if !strings.Contains(sources, `"`+metric+`"`) {
+			t.Errorf("there is no metric %s", metric)
 		}
 	}
 }

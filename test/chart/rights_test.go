@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // rights are what an object says about rights: everything but the labels that say whose it is.
@@ -64,6 +65,10 @@ func TestWithNamespacesThereIsNoRightOutsideOfThem(t *testing.T) {
 		if diff := gocmp.Diff(whole, role.Object["rules"]); diff != "" {
 			t.Errorf("in %s: -cluster +namespace:\n%s", namespace, diff)
 		}
+	}
+	monitor := parse(t, helm4.template(t, "--set", "watchNamespaces={mail,sales},metrics.servers.podMonitor.enabled=true"))["PodMonitor "+release+"-servers"]
+	if names, _, _ := unstructured.NestedStringSlice(monitor.Object, "spec", "namespaceSelector", "matchNames"); !slices.Equal(names, []string{"mail", "sales"}) {
+		t.Errorf("policy servers are looked for in %q", names)
 	}
 	for key, object := range all {
 		if namespace := object.GetNamespace(); !slices.Contains([]string{system, "mail", "sales"}, namespace) {

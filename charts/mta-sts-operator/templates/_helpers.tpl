@@ -90,6 +90,9 @@ app.kubernetes.io/component: manager
 {{- if and (or .serviceMonitor.enabled .podMonitor.enabled) (not .enabled) }}
 {{- fail "metrics.enabled is false, so there is nothing to monitor: set it to true, or remove the monitor" }}
 {{- end }}
+{{- if and .prometheusRule.enabled (not (or .serviceMonitor.enabled .podMonitor.enabled .servers.podMonitor.enabled)) }}
+{{- fail "metrics.prometheusRule would have no metrics to look at: set metrics.serviceMonitor.enabled, metrics.podMonitor.enabled or metrics.servers.podMonitor.enabled to true" }}
+{{- end }}
 {{- if and .podMonitor.enabled (include "mta-sts-operator.secureMetrics" $) (not .podMonitor.authorization) }}
 {{- fail "metrics.podMonitor.authorization is missing, and metrics.secure asks for it: name the Secret with a token that may get /metrics, use metrics.serviceMonitor, or set metrics.secure to false" }}
 {{- end }}
