@@ -117,6 +117,11 @@ simulate: ## Live through months of faults for SEEDS (500) seeds; SEED=n replays
 	@SIMULATION_SEEDS=$(SEEDS) SIMULATION_SEED=$(SEED) \
 	  go test -count=1 -timeout 0 -v -run TestMonthsOfEditsAndFaultsBreakNoPromise ./controllers/internal/simulation
 
+.PHONY: mutants
+mutants: ## Put mistakes into the decision one by one: some history of SEEDS must find each.
+	@SIMULATION_SEEDS=$(SEEDS) \
+	  go test -count=1 -timeout 0 -tags mutants -run TestEveryMutantIsCaught ./controllers/internal/simulation
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s).
 	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file target; do \
