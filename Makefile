@@ -9,6 +9,7 @@ IMG       ?= ghcr.io/mta-sts-operator/mta-sts-operator:$(VERSION)
 PLATFORMS ?= linux/amd64,linux/arm64
 FUZZTIME  ?= 30s
 SEEDS     ?= 500
+WEEKS     ?= 60
 TESTFLAGS ?=
 KUBECTL   ?= kubectl
 
@@ -111,11 +112,14 @@ test-unit: ## Run the tests that need no control plane.
 	  grep -v ' sigs.k8s.io/controller-runtime/pkg/envtest ' | sed 's/\.test .*//') && \
 	go test -timeout 10m $(TESTFLAGS) $$packages
 
-# SEED=n lives one history again; what it tells is the story of that seed.
+# The decision alone first, then the controllers with all that they write. SEED=n lives one history of
+# each again; what they tell is the story of that seed.
 .PHONY: simulate
-simulate: ## Live through months of faults for SEEDS (500) seeds; SEED=n replays one.
+simulate: ## Live through months of faults: SEEDS (500) for the decision, WEEKS (60) for the controllers; SEED=n replays one.
 	@SIMULATION_SEEDS=$(SEEDS) SIMULATION_SEED=$(SEED) \
 	  go test -count=1 -timeout 0 -v -run TestMonthsOfEditsAndFaultsBreakNoPromise ./controllers/internal/simulation
+	@SIMULATION_SEEDS=$(WEEKS) SIMULATION_SEED=$(SEED) \
+	  go test -count=1 -timeout 0 -v -run TestWeeksOfFaultsBreakNoPromise ./test/simulation
 
 .PHONY: mutants
 mutants: ## Put mistakes into the decision one by one: some history of SEEDS must find each.
