@@ -79,7 +79,7 @@ func (s *sim) lead(skew time.Duration) *leader {
 		Client:   writer{reader: reader{l.cache, func(context.Context, string) error { return l.alive() }}, leader: l},
 		Live:     reader{s.store, l.read},
 		Recorder: recorder{l},
-		Trusted:  func(now time.Time) time.Time { return earlier(now, s.now.Truncate(time.Second)) },
+		Bounds:   s.bounds,
 		Pods:     asking{l},
 	}
 	l.passes = controllers.NewPasses(parts, controllers.Options{
@@ -95,11 +95,12 @@ func (s *sim) lead(skew time.Duration) *leader {
 	return l
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+// bounds are the earlier and the later of an operator's time and the API server's, which tells seconds.
+func (s *sim) bounds(now time.Time) (earlier, later time.Time) {
+	if date := s.now.Truncate(time.Second); date.Before(now) {
+		return date, now
 	}
-	return b
+	return now, s.now.Truncate(time.Second)
 }
 
 // end takes an operator away; what it remembered is lost.

@@ -9,7 +9,7 @@ import (
 )
 
 // boundedSeeds take half a minute; `make simulate` runs as many as it is told to.
-const boundedSeeds = 10
+const boundedSeeds = 8
 
 func TestWeeksOfFaultsBreakNoPromise(t *testing.T) {
 	first, count := uint64(0), uint64(boundedSeeds)
@@ -41,6 +41,7 @@ func TestWeeksOfFaultsBreakNoPromise(t *testing.T) {
 }
 
 func TestASeedIsTheSameHistoryEveryTime(t *testing.T) {
+	t.Parallel()
 	before, story, _ := Run(3)
 	after, again, _ := Run(3)
 	if before != after || story != again {
