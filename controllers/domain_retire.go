@@ -237,7 +237,7 @@ func (s *scope) wayToPublish() string {
 	}
 	object := fmt.Sprintf("DNSEndpoint %s/%s", s.publication.Namespace, resources.TXTEndpointName(s.domain))
 	if e := s.txtEndpoint; e != nil && e.Status.ObservedGeneration == e.Generation {
-		return "external-dns has read " + object + " but not carried it out: it needs --managed-record-types=TXT, must own the record, and must be v0.22 or later to update it"
+		return "external-dns has read " + object + " but not carried it out: it needs --policy=sync (create-only updates nothing) and --managed-record-types=TXT, must own the record, and must be v0.22 or later to update it"
 	}
 	return "external-dns has not read " + object + ": start it, with --source=crd and --managed-record-types=TXT among its arguments"
 }

@@ -99,7 +99,7 @@ func TestARetirementThatCannotEndSaysWhyAndTheWayOut(t *testing.T) {
 			want:   "Stalled/Differs", hints: []string{"has not read DNSEndpoint mail/mta-sts-id." + testDomain, "start it, with --source=crd", deletesIt},
 		},
 		"external-dns reads its objects and does nothing": {
-			want: "Stalled/Differs", hints: []string{"has read DNSEndpoint mail/", "own the record", "v0.22", "go on enforcing policy", deletesIt},
+			want: "Stalled/Differs", hints: []string{"has read DNSEndpoint mail/", "own the record", "v0.22", "--policy=sync", "go on enforcing policy", deletesIt},
 		},
 		"the person did not change the record": {
 			change: manual, want: "Stalled/Differs",

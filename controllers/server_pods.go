@@ -49,15 +49,13 @@ type podAnswer struct {
 	refusedSince time.Time
 }
 
-func newAsker(c clock.PassiveClock, pods http.RoundTripper) *asker {
-	if pods == nil {
-		// Pods are asked where they are: no proxy.
-		pods = &http.Transport{DialContext: (&net.Dialer{Timeout: askTimeout}).DialContext, MaxIdleConnsPerHost: 1, IdleConnTimeout: 2 * time.Minute}
-	}
+func newAsker(c clock.PassiveClock) *asker {
 	return &asker{
 		clock: c, last: map[types.UID]podAnswer{},
 		http: &http.Client{
-			Timeout: askTimeout, Transport: pods,
+			Timeout: askTimeout,
+			// Pods are asked where they are: no proxy, no redirect.
+			Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: askTimeout}).DialContext, MaxIdleConnsPerHost: 1, IdleConnTimeout: 2 * time.Minute},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}

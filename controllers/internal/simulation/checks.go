@@ -16,8 +16,6 @@ const (
 	patience = 10 * time.Minute
 	// announceWithin is how long an id may take to DNS once every pod serves it.
 	announceWithin = 35 * time.Minute
-	// immediately is how long a removal may take that waits for nobody.
-	immediately = time.Hour
 )
 
 // checks are what the promises are checked by.
@@ -62,10 +60,6 @@ func (s *sim) safeAfter(host string) date {
 // checkAlways sees the world after every event.
 func (s *sim) checkAlways() {
 	s.ttlMost = max(s.ttlMost, s.ttl)
-	if s.now.After(s.restored) {
-		s.restored = time.Time{}
-	}
-	s.checkWish()
 	if !s.calm() {
 		s.calmSince = time.Time{}
 	} else if s.calmSince.IsZero() {
@@ -95,7 +89,7 @@ func (s *sim) ripe() bool {
 	if s.claim == nil || s.spec == nil || s.spec.Current == nil || s.spec.AnnouncedID == s.spec.Current.ID || s.foreign != nil || len(s.serving()) == 0 {
 		return false
 	}
-	if (s.fault != "" || s.blind) && (len(s.nameservers[0]) == 0 || s.unresolvable || !slices.Equal(s.nameservers[0], s.nameservers[1]) || s.spec.AnnouncedID == "") {
+	if s.fault != "" && (len(s.nameservers[0]) == 0 || s.unresolvable || !slices.Equal(s.nameservers[0], s.nameservers[1])) {
 		return false // the first id needs a policy URL in order
 	}
 	return !slices.ContainsFunc(s.pods, func(p *pod) bool {
@@ -105,7 +99,7 @@ func (s *sim) ripe() bool {
 
 // checkRefusals makes sure that no sender refuses a host that was called safe (I5).
 func (s *sim) checkRefusals(c *sender) {
-	if s.spec == nil || !s.restored.IsZero() || !c.enforces(s.now) || (c.from != nil && !c.from.seen) {
+	if s.spec == nil || !c.enforces(s.now) || (c.from != nil && !c.from.seen) {
 		return
 	}
 	for _, host := range c.refuses {
@@ -137,14 +131,10 @@ func (s *sim) checkFresh(c *sender) {
 
 // checkDecision makes sure that nobody is kept in enforce.
 func (s *sim) checkDecision(d publication.Decision) {
-	s.checkHold(d)
 	if s.claim == nil || s.claim.Wanted.Mode == mtasts.ModeEnforce || d.Spec == nil {
 		return
 	}
 	current := d.Spec.Current
-	if d.Need != publication.NeedNothing || d.Reason == v1alpha1.ReasonObserving {
-		return
-	}
 	if d.State == v1alpha1.StateHeld || (current != nil && current.Mode == v1alpha1.ModeEnforce) {
 		s.fail("leaving enforce is blocked: %s %s (I8)", d.Reason, d.Message)
 	}
@@ -164,24 +154,15 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 		case !seen:
 			s.minted[i.ID], s.greatest = *i.DeepCopy(), mtasts.ID(i.ID)
 			s.tell("operator: minted %s: %s %v %d", i.ID, i.Mode, i.MX, i.MaxAgeSeconds)
-			s.checkCause(before, *i)
 			s.checkHarm(before, *i)
 		}
 	}
-	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "" || s.blind) && after.AnnouncedID != "" {
+	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "") && after.AnnouncedID != "" {
 		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
 	}
 	for _, c := range s.senders {
 		s.checkLost(c, before, after)
 	}
-}
-
-// checkCause makes sure that a fresh id for the same policy has a cause (I3).
-func (s *sim) checkCause(before *v1alpha1.MTASTSPublicationSpec, i v1alpha1.Instance) {
-	if before != nil && before.Current != nil && before.Current.Body == i.Body && !s.fresh && before.Contamination == nil && !s.exceeded {
-		s.fail("id %s takes the place of %s, which means the same (I3)", i.ID, before.Current.ID)
-	}
-	s.fresh = false
 }
 
 // checkRecorded makes sure that nothing is served that no publication ever had (I4).
@@ -202,13 +183,29 @@ func (s *sim) checkLost(c *sender, before, after *v1alpha1.MTASTSPublicationSpec
 	s.spec = spec
 }
 
+// checkHarm makes sure that a new instance endangers no live MX host that the one before did not (I8).
+func (s *sim) checkHarm(before *v1alpha1.MTASTSPublicationSpec, i v1alpha1.Instance) {
+	recent := s.now.Sub(s.mxChanged) <= s.tm.MXFresh // looked up a moment ago is good enough
+	if recent || s.mxBroken || s.claim == nil || s.claim.Preflight != v1alpha1.PreflightRequire {
+		return
+	}
+	var already []string
+	if before != nil && before.Current != nil {
+		already = publication.Refused(publication.PolicyOf(*before.Current), s.mx)
+		if before.Current.Body == i.Body {
+			return
+		}
+	}
+	for _, host := range publication.Refused(publication.PolicyOf(i), s.mx) {
+		if !slices.Contains(already, host) {
+			s.fail("id %s makes senders refuse the live MX host %s (I8)", i.ID, host)
+		}
+	}
+}
+
 // checkTXT sees every write of the TXT object by the operator.
 func (s *sim) checkTXT(id string) {
 	if id == "" {
-		if s.wish == v1alpha1.DeletionOrphan {
-			s.fail("the TXT record of what was to stay is removed (I6)")
-		}
-		s.checkGrace("the TXT record is removed")
 		s.checkNeeded("the TXT record is removed")
 		return
 	}
@@ -233,55 +230,8 @@ func (s *sim) dark() bool {
 
 // checkGone sees everything being removed. What somebody else published is theirs to drain.
 func (s *sim) checkGone() {
-	switch s.wish {
-	case v1alpha1.DeletionOrphan:
-		if s.spec.Current != nil {
-			s.fail("what was to stay is removed (I6)")
-		}
-	case v1alpha1.DeletionImmediate:
-		s.checkGrace("everything is removed")
-	default:
-		if s.spec.Current != nil {
-			s.checkNeeded("everything is removed")
-			s.checkAnswers()
-		}
-	}
-}
-
-// checkGrace makes sure that nothing is taken away that may only have been renamed. A clock that was
-// behind when it noted the policy's absence cannot know better.
-func (s *sim) checkGrace(what string) {
-	if gone := s.now.Sub(s.goneAt); !s.behind && (s.claim != nil || gone < s.tm.RetireGrace-time.Second) {
-		s.fail("%s %s after the policy was gone (I6)", what, gone)
-	}
-}
-
-// checkAnswers makes sure that nobody is sent to a policy host that is gone, unless DNS would not let go.
-func (s *sim) checkAnswers() {
-	r := s.spec.Retirement
-	if r == nil || r.RemovingSince == nil || s.now.Sub(s.stepped) < s.tm.RemovePatience || s.clock().Sub(r.RemovingSince.Time) >= s.tm.RemovePatience {
-		return
-	}
-	for _, c := range s.senders {
-		for _, answer := range c.resolvers {
-			if answer.id != "" && s.now.Before(answer.until) {
-				s.fail("everything is removed although a resolver of %s answers id %s until %s (I6)", c.name, answer.id, answer.until)
-			}
-		}
-	}
-}
-
-// checkWish makes sure that Immediate does not wait.
-func (s *sim) checkWish() {
-	restored := !s.restored.IsZero()
-	if s.claim != nil || s.spec == nil || restored {
-		s.goneAt = s.now
-	}
-	if s.claim != nil || s.spec == nil || restored || s.retirementHeld {
-		s.dueAt = s.now
-	}
-	if s.wish == v1alpha1.DeletionImmediate && s.now.Sub(s.dueAt) > immediately {
-		s.fail("everything is still there %s after it was to go at once (I6)", s.now.Sub(s.dueAt))
+	if s.spec.Current != nil {
+		s.checkNeeded("everything is removed")
 	}
 }
 
