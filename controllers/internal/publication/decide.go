@@ -68,6 +68,9 @@ func (p *pass) trustOnlyOurs() bool {
 		}
 		p.enterFound()
 		p.Spec.UID = p.o.UID
+		// How far a retirement had come then says nothing about now, nor since when the policy is gone: it
+		// may be restored a moment after the publication.
+		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil
 		p.fresh = true
 		p.warn(v1alpha1.ReasonRestored, "the publication was restored from a copy: a fresh id is minted, because the recorded one may be older than what senders hold")
 	}

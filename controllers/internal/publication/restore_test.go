@@ -167,3 +167,31 @@ func TestAContaminationUnderAnIDFromTheFutureStillHeals(t *testing.T) {
 		t.Errorf("current %s, contamination %+v: the id's own time must not delay the cure", w.spec.Current.ID, w.spec.Contamination)
 	}
 }
+
+func TestARestoredPublicationDoesNotGoOnWithTheRetirementOfItsCopy(t *testing.T) {
+	for name, deletionPolicy := range map[string]v1alpha1.DeletionPolicy{
+		"that was taking its record away": v1alpha1.DeletionDrain, "that waited for nobody": v1alpha1.DeletionImmediate,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.inForce(trial(mx1))
+			w.claim.DeletionPolicy = deletionPolicy
+			w.pass()
+			w.deletePolicy()
+			if deletionPolicy == v1alpha1.DeletionDrain {
+				w.until(v1alpha1.StateRemoving, 15*time.Minute)
+			} else {
+				w.advance(9 * time.Minute)
+			}
+			copied := w.spec.DeepCopy()
+			w.inForce(enforce(mx1, mx2))
+			w.claim = nil // its own restore comes after the publication's
+			w.advance(day)
+			w.restore(copied)
+			w.advance(9 * time.Minute)
+			if w.removed != 0 || w.txt == "" {
+				t.Errorf("removed %d times, TXT %q: the policy is missed since a moment ago", w.removed, w.txt)
+			}
+		})
+	}
+}

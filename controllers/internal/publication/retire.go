@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
@@ -23,6 +25,9 @@ func (p *pass) missPolicy() bool {
 	case p.retirementHeld():
 		return true
 	case p.Spec.DeletionPolicy == v1alpha1.DeletionImmediate:
+		if !p.graceIsOver() {
+			return false
+		}
 		p.Remove, p.TXT = true, TXTRemove
 		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "the policy was deleted with deletionPolicy Immediate")
 		return false
@@ -149,16 +154,28 @@ func (p *pass) retire() bool {
 	return p.beginRemoval()
 }
 
-// beginRemoval takes the record out of DNS. That cannot be undone, so the API server's clock must
-// agree that the grace is over.
-func (p *pass) beginRemoval() bool {
-	if p.o.Trusted.IsZero() {
+// graceIsOver makes sure that the API server's clock agrees that the grace is over: what follows cannot
+// be undone. A grace that began in that clock's future begins now.
+func (p *pass) graceIsOver() bool {
+	trusted := p.o.Trusted
+	if trusted.IsZero() {
 		return p.need(NeedTrustedTime)
 	}
-	if wait := p.Spec.PolicyGoneAt.Add(p.t.RetireGrace).Sub(p.o.Trusted); wait > 0 {
+	if p.Spec.PolicyGoneAt.After(trusted) {
+		p.Spec.PolicyGoneAt = new(metav1.NewTime(trusted.Truncate(time.Second)))
+	}
+	wait := p.Spec.PolicyGoneAt.Add(p.t.RetireGrace).Sub(trusted)
+	if wait > 0 {
 		p.wait(v1alpha1.StateRetiring, v1alpha1.ReasonRetiring, "the operator's clock is ahead of the API server's: waiting until both agree that the policy is gone for good")
 		p.again(wait)
-		return true
+	}
+	return wait <= 0
+}
+
+// beginRemoval takes the record out of DNS.
+func (p *pass) beginRemoval() bool {
+	if !p.graceIsOver() {
+		return p.Need == NeedNothing
 	}
 	p.Spec.Retirement.RemovingSince = p.stamp()
 	p.TXT = TXTRemove

@@ -398,3 +398,31 @@ func TestAGraceThatBeganInTheFutureBeginsNow(t *testing.T) {
 		t.Errorf("%s: gone since %v", w.last.State, w.spec.PolicyGoneAt)
 	}
 }
+
+func TestAClockThatRunsAheadRemovesNothingWithinTheGrace(t *testing.T) {
+	for name, skews := range map[string][2]time.Duration{
+		"stepped after the policy was missed":   {0, 30 * day},
+		"ahead already when it was missed":      {30 * day, 30 * day},
+		"ahead, and further ahead after that":   {day, 30 * day},
+		"with the API server's clock all along": {0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.inForce(enforce(mx1, mx2))
+			w.claim.DeletionPolicy = v1alpha1.DeletionImmediate
+			w.pass()
+			w.restart(skews[0])
+			w.deletePolicy()
+			w.advance(time.Minute)
+			w.restart(skews[1])
+			w.advance(8 * time.Minute)
+			if w.removed != 0 {
+				t.Fatal("removed within the grace")
+			}
+			w.advance(15 * time.Minute)
+			if w.removed != 1 {
+				t.Errorf("not removed: %s %s", w.last.State, w.last.Message)
+			}
+		})
+	}
+}

@@ -113,6 +113,9 @@ func (p *pass) reachable() bool {
 	if !visible && p.o.Prepared != "" {
 		p.wait(v1alpha1.StateServing, v1alpha1.ReasonServing, p.o.Prepared)
 		p.again(p.o.PreparedIn)
+		if p.everVisible() {
+			p.again(p.t.UnverifiedDelay) // nobody tells when the id is visible again
+		}
 		return false
 	}
 	look := p.o.Public

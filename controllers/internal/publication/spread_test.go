@@ -178,6 +178,17 @@ func TestAnIDThatGoesAheadUnverifiedIsToldOnlyOnceItDoes(t *testing.T) {
 	}
 }
 
+func TestDNSIsAskedAgainWhileACertificateIsMissing(t *testing.T) {
+	w := serving(t, true, Broken)
+	o := w.observe()
+	o.Prepared, o.PreparedIn = "waiting for the policy host's certificate", 0
+	o.DNS = &DNS{Tried: Tried{At: w.now}, Answer: Absent}
+	d := Decide(w.spec, o, w.now, w.tm)
+	if d.Message != o.Prepared || d.After == 0 || d.After > w.tm.UnverifiedDelay {
+		t.Errorf("%q, again after %s: nobody but DNS tells when the older id is back", d.Message, d.After)
+	}
+}
+
 func TestNotReachableFromTheClusterStallsAtOnce(t *testing.T) {
 	w := serving(t, false, NoAnswer)
 	w.advance(time.Second)

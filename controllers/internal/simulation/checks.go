@@ -16,6 +16,8 @@ const (
 	patience = 10 * time.Minute
 	// announceWithin is how long an id may take to DNS once every pod serves it.
 	announceWithin = 35 * time.Minute
+	// immediately is how long a removal may take that waits for nobody.
+	immediately = time.Hour
 )
 
 // checks are what the promises are checked by.
@@ -29,6 +31,8 @@ type checks struct {
 	// hour is when writesBefore were counted.
 	hour         time.Time
 	writesBefore int
+	// healed is when a fresh id was minted last for what had been seen wrong.
+	healed time.Time
 	// dates are what was said about the MX hosts by datesOf.
 	dates   map[string]date
 	datesOf *v1alpha1.MTASTSPublicationSpec
@@ -60,6 +64,10 @@ func (s *sim) safeAfter(host string) date {
 // checkAlways sees the world after every event.
 func (s *sim) checkAlways() {
 	s.ttlMost = max(s.ttlMost, s.ttl)
+	if s.now.After(s.restored) {
+		s.restored = time.Time{}
+	}
+	s.checkWish()
 	if !s.calm() {
 		s.calmSince = time.Time{}
 	} else if s.calmSince.IsZero() {
@@ -89,7 +97,7 @@ func (s *sim) ripe() bool {
 	if s.claim == nil || s.spec == nil || s.spec.Current == nil || s.spec.AnnouncedID == s.spec.Current.ID || s.foreign != nil || len(s.serving()) == 0 {
 		return false
 	}
-	if s.fault != "" && (len(s.nameservers[0]) == 0 || s.unresolvable || !slices.Equal(s.nameservers[0], s.nameservers[1])) {
+	if (s.fault != "" || s.blind) && (len(s.nameservers[0]) == 0 || s.unresolvable || !slices.Equal(s.nameservers[0], s.nameservers[1]) || s.spec.AnnouncedID == "") {
 		return false // the first id needs a policy URL in order
 	}
 	return !slices.ContainsFunc(s.pods, func(p *pod) bool {
@@ -97,14 +105,15 @@ func (s *sim) ripe() bool {
 	})
 }
 
-// checkRefusals makes sure that no sender refuses a host that was called safe (I5).
+// checkRefusals makes sure that no sender may refuse a host after the date from which it is called
+// safe (I5): it need not be able to ask DNS by then.
 func (s *sim) checkRefusals(c *sender) {
-	if s.spec == nil || !c.enforces(s.now) || (c.from != nil && !c.from.seen) {
+	if s.spec == nil || !s.restored.IsZero() || !c.enforces(s.now) || (c.from != nil && !c.from.seen) {
 		return
 	}
 	for _, host := range c.refuses {
 		d := s.safeAfter(host)
-		if d.open || d.after.After(s.now) {
+		if d.open || !d.after.Before(c.until) {
 			continue
 		}
 		s.fail("%s refuses mail to %s until %s by id %s (%v), but that was called safe after %s (I5)", c.name, host, c.until, c.id, c.policy.MX, d.after)
@@ -131,10 +140,14 @@ func (s *sim) checkFresh(c *sender) {
 
 // checkDecision makes sure that nobody is kept in enforce.
 func (s *sim) checkDecision(d publication.Decision) {
+	s.checkHold(d)
 	if s.claim == nil || s.claim.Wanted.Mode == mtasts.ModeEnforce || d.Spec == nil {
 		return
 	}
 	current := d.Spec.Current
+	if d.Need != publication.NeedNothing || d.Reason == v1alpha1.ReasonObserving {
+		return
+	}
 	if d.State == v1alpha1.StateHeld || (current != nil && current.Mode == v1alpha1.ModeEnforce) {
 		s.fail("leaving enforce is blocked: %s %s (I8)", d.Reason, d.Message)
 	}
@@ -154,15 +167,32 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 		case !seen:
 			s.minted[i.ID], s.greatest = *i.DeepCopy(), mtasts.ID(i.ID)
 			s.tell("operator: minted %s: %s %v %d", i.ID, i.Mode, i.MX, i.MaxAgeSeconds)
+			s.checkCause(before, *i)
 			s.checkHarm(before, *i)
 		}
 	}
-	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "") && after.AnnouncedID != "" {
+	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "" || s.blind) && after.AnnouncedID != "" {
 		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
 	}
 	for _, c := range s.senders {
 		s.checkLost(c, before, after)
 	}
+}
+
+// checkCause makes sure that a fresh id for the same policy has a cause (I3).
+func (s *sim) checkCause(before *v1alpha1.MTASTSPublicationSpec, i v1alpha1.Instance) {
+	if before != nil && before.Current != nil && before.Current.Body == i.Body && !s.fresh && before.Contamination == nil && !s.exceeded {
+		s.fail("id %s takes the place of %s, which means the same (I3)", i.ID, before.Current.ID)
+	}
+	s.fresh = false
+}
+
+// checkHealed makes sure that a pod that flaps does not make ids flap (I10).
+func (s *sim) checkHealed() {
+	if since := s.now.Sub(s.healed); s.stepped.Before(s.healed) && since < s.tm.HealInterval {
+		s.fail("healed again after %s (I10)", since)
+	}
+	s.healed = s.now
 }
 
 // checkRecorded makes sure that nothing is served that no publication ever had (I4).
@@ -183,29 +213,13 @@ func (s *sim) checkLost(c *sender, before, after *v1alpha1.MTASTSPublicationSpec
 	s.spec = spec
 }
 
-// checkHarm makes sure that a new instance endangers no live MX host that the one before did not (I8).
-func (s *sim) checkHarm(before *v1alpha1.MTASTSPublicationSpec, i v1alpha1.Instance) {
-	recent := s.now.Sub(s.mxChanged) <= s.tm.MXFresh // looked up a moment ago is good enough
-	if recent || s.mxBroken || s.claim == nil || s.claim.Preflight != v1alpha1.PreflightRequire {
-		return
-	}
-	var already []string
-	if before != nil && before.Current != nil {
-		already = publication.Refused(publication.PolicyOf(*before.Current), s.mx)
-		if before.Current.Body == i.Body {
-			return
-		}
-	}
-	for _, host := range publication.Refused(publication.PolicyOf(i), s.mx) {
-		if !slices.Contains(already, host) {
-			s.fail("id %s makes senders refuse the live MX host %s (I8)", i.ID, host)
-		}
-	}
-}
-
 // checkTXT sees every write of the TXT object by the operator.
 func (s *sim) checkTXT(id string) {
 	if id == "" {
+		if s.wish == v1alpha1.DeletionOrphan {
+			s.fail("the TXT record of what was to stay is removed (I6)")
+		}
+		s.checkGrace("the TXT record is removed")
 		s.checkNeeded("the TXT record is removed")
 		return
 	}
@@ -226,20 +240,4 @@ func (s *sim) checkTXT(id string) {
 func (s *sim) dark() bool {
 	looked := s.dns == nil || s.dns.Answer == publication.Absent
 	return s.txt == "" && looked && !s.unresolvable && len(s.nameservers[0])+len(s.nameservers[1]) == 0
-}
-
-// checkGone sees everything being removed. What somebody else published is theirs to drain.
-func (s *sim) checkGone() {
-	if s.spec.Current != nil {
-		s.checkNeeded("everything is removed")
-	}
-}
-
-// checkNeeded makes sure that no sender needs what is taken away (I6).
-func (s *sim) checkNeeded(what string) {
-	for _, c := range s.senders {
-		if c.enforces(s.now) && (c.from == nil || c.from.seen) {
-			s.fail("%s although %s holds id %s (%v) until %s (I6)", what, c.name, c.id, c.policy.MX, c.until)
-		}
-	}
 }

@@ -19,6 +19,8 @@ type cluster struct {
 	shard          *v1alpha1.Instance
 	pods           []*pod
 	retirementHeld bool
+	// era is another one when no kubelet can have anything of before.
+	era int
 }
 
 // episode is a time in which something wrong is served; seen once the operator has had its look.
@@ -56,13 +58,13 @@ func (s *sim) sync(p *pod, lag time.Duration) {
 	}
 	p.syncing = true
 	s.after(s.within(lag), func() {
-		read := s.shard
+		read, era := s.shard, s.era
 		s.after(s.within(lag), func() {
 			p.syncing = false
 			if p.lost || read == nil || s.shard == nil {
 				return
 			}
-			if mtasts.ID(p.id()).Compare(mtasts.ID(read.ID)) < 0 { // a server never goes back
+			if era == s.era && mtasts.ID(p.id()).Compare(mtasts.ID(read.ID)) < 0 { // a server never goes back
 				s.checkRecorded(p, read)
 				p.holds, p.stale = read, nil
 				s.heard()

@@ -18,6 +18,7 @@ func (s *sim) end() {
 	if s.claim == nil || keep {
 		s.want(policy)
 	}
+	s.claim.DeletionPolicy = v1alpha1.DeletionDrain
 	s.until(s.now.Add(6 * time.Hour))
 	if s.err != nil {
 		return
@@ -35,11 +36,11 @@ func (s *sim) end() {
 // calmDown ends all faults.
 func (s *sim) calmDown() {
 	s.tell("all faults end")
-	s.retirementHeld, s.nullMX, s.crash, s.mxChanged = false, false, false, s.now
+	s.retirementHeld, s.nullMX, s.crash, s.plan, s.mxChanged, s.apiSkew = false, false, false, nil, s.now, 0
 	s.restart(0)
 	s.publishTXT()
 	s.until(s.now.Add(3 * time.Hour))
-	if s.spec != nil && s.spec.Contamination != nil {
+	if s.spec != nil && s.spec.Contamination != nil && s.last.State != v1alpha1.StateOrphaned {
 		s.fail("what was seen wrong with id %s is not healed (I10)", s.spec.Contamination.ID)
 	}
 }

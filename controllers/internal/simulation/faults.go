@@ -27,21 +27,23 @@ func (s *sim) lasting() time.Duration {
 
 func (s *sim) goWrong() {
 	switch what := s.rnd.IntN(100); {
-	case what < 30:
+	case what < 28:
 		s.podFault()
 	case what < 45:
 		s.dnsFault()
 	case what < 55:
 		s.urlFault()
-	case what < 70:
+	case what < 69:
 		s.mxChange()
-	case what < 80:
+	case what < 71:
+		s.pipeline(20)
+	case what < 77:
 		s.tell("the next write is followed by a crash")
 		s.crash = true
-	case what < 88:
-		skew := pick(s, 0, 0, time.Minute, day, 40*day)
-		s.tell("a new leader, whose clock is %s ahead", skew)
-		s.restart(skew)
+	case what < 85:
+		s.clockFault()
+	case what < 89:
+		s.lifeFault()
 	case what < 92:
 		s.ttl = pick(s, time.Minute, time.Hour, 4*time.Hour)
 		s.tell("the TTL is %s", s.ttl)
@@ -69,6 +71,13 @@ func (s *sim) podFault() {
 	case 1:
 		s.tell("the node of %s is lost for %s", p.name, d)
 		p.silent, p.lost, p.silentSince, p.ready = true, true, s.clock(), false
+		if d > 5*time.Minute && s.chance(2) {
+			s.after(5*time.Minute+s.within(time.Minute), func() {
+				s.tell("%s is evicted", p.name)
+				s.restartPod(p, s.shard)
+			})
+			return
+		}
 	case 2:
 		s.tell("%s terminates for %s", p.name, d)
 		p.terminating, p.ready = true, s.chance(2)
@@ -87,6 +96,10 @@ func (s *sim) podFault() {
 	s.after(d, func() {
 		s.tell("%s is back with %s", p.name, p.id())
 		p.silent, p.lost, p.ready = false, false, true
+		if old := s.longAgo(); old != nil && s.chance(2) {
+			s.restartPod(p, old)
+			return
+		}
 		s.after(s.within(3*time.Minute), func() { s.sync(p, time.Minute) })
 		s.heard()
 	})
@@ -111,8 +124,7 @@ func (s *sim) longAgo() *v1alpha1.Instance {
 	}
 	var old []string
 	for id, i := range s.minted {
-		known := i.Mode != v1alpha1.ModeEnforce || slices.ContainsFunc(s.spec.Ledger, func(e v1alpha1.LedgerEntry) bool { return e.ID == id })
-		if known && mtasts.ID(id).Compare(mtasts.ID(s.shard.ID)) < 0 {
+		if knows(s.spec, i) && mtasts.ID(id).Compare(mtasts.ID(s.shard.ID)) < 0 {
 			old = append(old, id)
 		}
 	}
@@ -126,12 +138,14 @@ func (s *sim) longAgo() *v1alpha1.Instance {
 // dnsFault stops external-dns, one name server, or the operator's resolver.
 func (s *sim) dnsFault() {
 	d := s.lasting()
-	switch s.rnd.IntN(3) {
+	switch s.rnd.IntN(4) {
 	case 0:
 		s.tell("external-dns stands still for %s", d)
 		s.txtStuck = true
 		s.after(d, func() { s.txtStuck = false; s.publishTXT() })
 	case 1:
+		s.goBack(pick(s, time.Hour, 5*time.Hour, 20*time.Hour))
+	case 2:
 		i := s.rnd.IntN(2)
 		s.tell("name server %d stands still for %s", i, d)
 		s.stuck[i] = true
@@ -144,6 +158,28 @@ func (s *sim) dnsFault() {
 		s.unresolvable = true
 		s.after(d, func() { s.unresolvable = false })
 	}
+}
+
+// goBack shows an older id of ours in DNS, as when a zone is restored from a backup.
+func (s *sim) goBack(d time.Duration) {
+	old := s.longAgo()
+	for range 2 { // rather to a recent one
+		if other := s.longAgo(); other != nil && mtasts.ID(other.ID).Compare(mtasts.ID(old.ID)) > 0 {
+			old = other
+		}
+	}
+	if old == nil || s.spec.InForceID == "" || s.back != nil || mtasts.ID(old.ID).Compare(mtasts.ID(s.spec.InForceID)) >= 0 {
+		return
+	}
+	s.tell("the zone goes back to id %s for %s", old.ID, d)
+	s.back, s.backTo, s.txtStuck = &episode{}, old.ID, true
+	s.zone = []string{old.ID}
+	s.transfer()
+	s.after(d, func() {
+		s.txtStuck = false
+		s.publishTXT()
+		s.after(day, func() { s.back = nil }) // the name servers follow in their own time
+	})
 }
 
 // urlFault breaks the policy URL, or lets somebody else answer there for long enough to be seen.
@@ -159,23 +195,18 @@ func (s *sim) urlFault() {
 		s.after(d, s.hostMoves)
 		return
 	}
-	s.fault = pick(s, publication.Broken, publication.NoAnswer)
-	s.tell("the policy URL is %s for %s", s.fault, d)
-	s.after(d, func() { s.fault = "" })
-}
-
-// mxChange moves the domain's mail, or hides where it goes.
-func (s *sim) mxChange() {
-	s.mxChanged = s.now
-	if s.chance(3) {
-		d := s.lasting()
-		s.tell("the MX records cannot be looked up for %s", d)
-		s.mxBroken = true
-		s.after(d, func() { s.mxBroken, s.mxChanged = false, s.now })
+	if s.chance(3) && s.spec != nil {
+		s.tell("the operator cannot reach the policy URL for %s", d)
+		s.blind = true
+		s.after(d, func() { s.blind = false })
 		return
 	}
-	s.mx, s.nullMX = hosts[:1+s.rnd.IntN(4)], s.chance(8)
-	s.tell("MX %v, null %t", s.mx, s.nullMX)
+	s.fault, s.certificate = pick(s, publication.Broken, publication.NoAnswer), s.chance(3)
+	if s.certificate {
+		s.fault = publication.Broken
+	}
+	s.tell("the policy URL is %s for %s, for want of a certificate: %t", s.fault, d, s.certificate)
+	s.after(d, func() { s.fault, s.certificate = "", false; s.wakeIn(0) })
 }
 
 // edited is somebody's hand at the TXT object.
@@ -183,11 +214,11 @@ func (s *sim) edited() {
 	if s.spec == nil || s.txt == "" || s.last.State == v1alpha1.StateRemoving {
 		return
 	}
-	s.txt = ""
+	id := ""
 	if last := mtasts.ID(s.spec.LastID).Time(); s.chance(2) && !last.IsZero() {
-		s.txt = last.Add(time.Hour).Format("20060102150405") + "deadbeef"
+		id = last.Add(time.Hour).Format("20060102150405") + "deadbeef"
 	}
-	s.tell("the TXT object is edited by hand: %q", s.txt)
-	s.publishTXT()
+	s.tell("the TXT object is edited by hand: %q", id)
+	s.replaceTXT(id)
 	s.wakeIn(0)
 }

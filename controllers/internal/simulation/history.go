@@ -24,6 +24,8 @@ func (s *sim) populate() {
 	s.tm.PollMost, s.tm.MXFresh = 10*time.Minute, 30*time.Minute
 	s.minted, s.parsed = map[string]v1alpha1.Instance{}, map[string]mtasts.Policy{}
 	s.reports = map[string]report{}
+	s.former, s.vouched = map[string]bool{}, map[string]bool{}
+	s.upsertOnly = s.chance(8)
 	s.ttl = pick(s, time.Minute, 5*time.Minute, time.Hour, 4*time.Hour)
 	s.mx = hosts[:2]
 	for i := range 2 + s.rnd.IntN(2) {
@@ -60,13 +62,56 @@ func (s *sim) edit() {
 			s.edit()
 		}
 	})
-	if s.claim != nil && s.chance(7) {
-		s.tell("the policy is deleted")
+	switch what := s.rnd.IntN(7); {
+	case s.claim != nil && what == 0:
+		s.tell("the policy is deleted (%s)", s.claim.DeletionPolicy)
 		s.claim = nil
-	} else {
+		if s.chance(4) {
+			s.after(s.within(s.tm.RetireGrace), s.clockFault)
+		}
+	case s.claim != nil && what == 1:
+		s.rename()
+	default:
 		s.want(s.nextPolicy())
 	}
 	s.wakeIn(0)
+}
+
+// pipeline is somebody's script that goes astray: a narrow policy, and then wide ones until the ledger
+// overflows.
+func (s *sim) pipeline(edits int) {
+	if s.claim == nil {
+		return
+	}
+	p := mtasts.Policy{Mode: mtasts.ModeEnforce, MX: hosts[:4], MaxAgeSeconds: int64(86400 * (1 + edits%3))}
+	pause := 5*time.Minute + s.within(40*time.Minute)
+	if edits == 20 {
+		p.MX, p.MaxAgeSeconds, pause = s.mx[:1], 86400*20, day
+	}
+	s.want(p)
+	s.claim.Preflight = v1alpha1.PreflightAdvise
+	if edits > 0 {
+		s.after(pause, func() { s.pipeline(edits - 1) })
+	}
+}
+
+// rename puts an object of another name in the policy's place: at once, or within the grace.
+func (s *sim) rename() {
+	renamed := new(*s.claim)
+	renamed.UID = s.newUID("policy-")
+	renamed.Name = "example-" + renamed.UID
+	s.tell("the policy is renamed %s", renamed.Name)
+	if s.chance(2) {
+		s.claim = renamed
+		return
+	}
+	s.claim = nil
+	s.after(s.within(s.tm.RetireGrace-time.Minute), func() {
+		if s.claim == nil {
+			s.claim = renamed
+			s.wakeIn(0)
+		}
+	})
 }
 
 // nextPolicy is often what was wanted before the last edit: A, B, A.
@@ -82,7 +127,7 @@ func (s *sim) want(p mtasts.Policy) {
 	s.claim = &publication.Claim{
 		Name: "example-com", UID: "policy-1", Wanted: p,
 		Preflight:      pick(s, v1alpha1.PreflightRequire, v1alpha1.PreflightRequire, v1alpha1.PreflightAdvise),
-		DeletionPolicy: v1alpha1.DeletionDrain,
+		DeletionPolicy: pick(s, v1alpha1.DeletionDrain, v1alpha1.DeletionDrain, v1alpha1.DeletionDrain, v1alpha1.DeletionOrphan, v1alpha1.DeletionImmediate),
 	}
 	s.tell("want %s %v %d, preflight %s", p.Mode, p.MX, p.MaxAgeSeconds, s.claim.Preflight)
 	s.wakeIn(0)

@@ -23,11 +23,14 @@ type internet struct {
 	fault        publication.Outcome
 	foreign      *publication.Seen
 	foreignStory *episode
-
-	mx        []string
-	nullMX    bool
-	mxBroken  bool
-	mxChanged time.Time
+	// blind keeps the operator, and only it, from seeing the policy URL; certificate is set while the
+	// fault is that there is none yet.
+	blind, certificate bool
+	// upsertOnly is an external-dns that never removes a record.
+	upsertOnly bool
+	// back is set while the zone shows an older id of ours.
+	back   *episode
+	backTo string
 
 	senders []*sender
 	parsed  map[string]mtasts.Policy
@@ -42,7 +45,7 @@ func (s *sim) publishTXT() {
 	s.after(s.within(s.dnsLag()), func() {
 		s.endpointDue = false
 		theirs := s.txt == "" && slices.Contains(s.zone, foreignID)
-		if s.txtStuck || theirs { // external-dns leaves alone what it did not write
+		if s.txtStuck || theirs || (s.txt == "" && s.upsertOnly) { // external-dns leaves alone what it did not write
 			return
 		}
 		s.zone = nil
@@ -73,7 +76,8 @@ func (s *sim) askDNS() publication.DNS {
 		return publication.DNS{Answer: publication.Unknown, Message: "timeout"}
 	}
 	if !slices.Equal(s.nameservers[0], s.nameservers[1]) {
-		return publication.DNS{Answer: publication.Unknown, Message: "the name servers disagree"}
+		all := slices.Concat(s.nameservers[0], s.nameservers[1])
+		return publication.DNS{Answer: publication.Unknown, IDs: all, Message: "the name servers disagree"}
 	}
 	d := publication.DNS{Answer: publication.Absent}
 	for _, id := range s.nameservers[0] {
@@ -98,18 +102,22 @@ func (s *sim) exactly(id string) bool {
 type cache struct {
 	id    string
 	until time.Time
+	from  *episode
 }
 
 // resolve answers the id from the cache while that lives, else from one of the name servers.
-func (s *sim) resolve(c *cache) string {
+func (s *sim) resolve(c *cache) (string, *episode) {
 	if s.now.Before(c.until) {
-		return c.id
+		return c.id, c.from
 	}
-	c.id, c.until = "", s.now.Add(min(s.ttl, 5*time.Minute))
+	c.id, c.from, c.until = "", nil, s.now.Add(min(s.ttl, 5*time.Minute))
 	if ids := s.nameservers[s.rnd.IntN(2)]; len(ids) == 1 {
 		c.id, c.until = ids[0], s.now.Add(s.ttl)
+		if s.back != nil && c.id == s.backTo {
+			c.from = s.back
+		}
 	}
-	return c.id
+	return c.id, c.from
 }
 
 // get is one GET of the policy URL: it ends at any pod that may get traffic.

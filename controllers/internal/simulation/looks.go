@@ -6,6 +6,7 @@ import (
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
 
 // satisfy finds out what the decision needs.
@@ -22,7 +23,7 @@ func (s *sim) satisfy(need publication.Need, o *publication.Observation) {
 	case publication.NeedConfirmation:
 		s.confirm(o)
 	case publication.NeedTrustedTime:
-		o.Trusted, o.Latest = s.clocks()
+		o.Trusted, o.Latest = s.bounds()
 	case publication.NeedNothing:
 	}
 	o.World, o.MX, o.Public, o.DNS = s.world, s.mxSeen, s.public, s.dns
@@ -41,23 +42,24 @@ func (s *sim) lookAtRest(o *publication.Observation) {
 	s.rest = s.clock().Add(interval)
 }
 
-// clocks are the earlier and the later of the operator's clock and the API server's, which is right here.
-func (s *sim) clocks() (earlier, later time.Time) {
-	if s.skew > 0 {
-		return s.now, s.clock()
-	}
-	return s.clock(), s.now
+// bounds are the earlier and the later of the operator's clock and the API server's.
+func (s *sim) bounds() (earlier, later time.Time) {
+	return s.now.Add(min(s.skew, s.apiSkew)), s.now.Add(max(s.skew, s.apiSkew))
 }
 
 // confirm asks every pod once more, right before the announcement.
 func (s *sim) confirm(o *publication.Observation) {
 	s.ask()
 	o.ConfirmTried = true
-	o.Trusted, o.Latest = s.clocks()
+	o.Trusted, o.Latest = s.bounds()
 	current := s.spec.Current
 	o.Servers = s.servers(current, false)
-	other := func(p *pod) bool { return p.counted() && p.id() != current.ID }
-	if o.Servers.All() && !slices.ContainsFunc(s.pods, other) {
+	for _, p := range s.pods {
+		if p.counted() && !p.silent && mtasts.ID(p.id()).Compare(mtasts.ID(current.ID)) > 0 {
+			o.Servers.Behind = append(o.Servers.Behind, publication.Behind{Pod: p.name, Problem: v1alpha1.ReasonWrongBytes, ID: p.id()})
+		}
+	}
+	if o.Servers.All() {
 		o.Confirmed = current.ID
 	}
 }
@@ -91,6 +93,9 @@ func (s *sim) lookWorld() {
 
 // look is what the policy URL answers: each address, and so each pod, is asked.
 func (s *sim) look() []publication.Seen {
+	if s.blind {
+		return nil
+	}
 	if s.foreign != nil {
 		return []publication.Seen{*s.foreign}
 	}
@@ -128,6 +133,22 @@ func (s *sim) lookDNS() {
 	dns := s.askDNS()
 	dns.Tried = tried(before, s.clock(), dns.Exactly(announced))
 	s.dns = &dns
+	s.sawBack()
+}
+
+// sawBack is when the operator has seen that DNS went back to an older id. What it has forgotten by
+// then it cannot remember.
+func (s *sim) sawBack() {
+	if s.back == nil || s.back.seen || s.dns == nil || !slices.Contains(s.dns.IDs, s.backTo) {
+		return
+	}
+	for _, c := range s.senders {
+		known := func(e v1alpha1.LedgerEntry) bool { return standsFor(e, c.refuses) }
+		if c.from == s.back && !slices.ContainsFunc(s.spec.Ledger, known) {
+			c.from = &episode{}
+		}
+	}
+	s.back.seen = true
 }
 
 func (s *sim) lookPublic() {
@@ -145,7 +166,7 @@ func (s *sim) lookPublic() {
 			look.Outcome, look.Seen, look.Message = publication.WrongBody, &other, "the policy URL serves another policy"
 		}
 	}
-	if s.foreign != nil && s.spec.AnnouncedID != "" && s.last.State != v1alpha1.StateRemoving {
+	if s.foreign != nil && !s.blind && s.spec.AnnouncedID != "" && s.last.State != v1alpha1.StateRemoving {
 		s.foreignStory.seen = true
 	}
 	var before publication.Tried

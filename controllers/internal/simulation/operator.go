@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"reflect"
-	"strconv"
 	"time"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -18,8 +17,7 @@ const busyWrites = 300
 
 // operator is the leader: what it remembers, and when it decides again.
 type operator struct {
-	tm   publication.Timings
-	skew time.Duration
+	tm publication.Timings
 	// reports are what the pods answered when they were last asked; nil after a restart.
 	reports map[string]report
 	world   *publication.World
@@ -33,14 +31,17 @@ type operator struct {
 	// crash makes the operator end right after its next write.
 	crash bool
 	uids  int
+	// exceeded is set while a live object carries a greater id than the publication knows.
+	exceeded bool
 }
 
-// clock is the operator's, which may be ahead.
+// clock is the operator's, which may be wrong.
 func (s *sim) clock() time.Time { return s.now.Add(s.skew) }
 
 // restart is a new leader: it remembers nothing.
 func (s *sim) restart(skew time.Duration) {
-	s.operator = operator{tm: s.tm, skew: skew, uids: s.uids, last: s.last}
+	s.setClock(skew)
+	s.operator = operator{tm: s.tm, uids: s.uids, last: s.last}
 	s.ask()
 	s.wakeIn(0)
 }
@@ -91,10 +92,37 @@ func (s *sim) observe() publication.Observation {
 	if c := s.spec.Current; c != nil {
 		o.Servers = s.servers(c, s.spec.AnnouncedID == c.ID)
 	}
-	if id, ok := mtasts.ParseID(s.txt); ok && id.Compare(mtasts.ID(s.spec.LastID)) > 0 {
-		o.Greater = &publication.Greater{ID: id}
+	o.Greater = s.greater()
+	s.exceeded = o.Greater != nil
+	if s.certificate {
+		o.Prepared = "waiting for the policy host's certificate"
 	}
 	return o
+}
+
+// greater is the greatest id of ours in a live object that the publication does not know.
+func (s *sim) greater() *publication.Greater {
+	var out *publication.Greater
+	last := mtasts.ID(s.spec.LastID)
+	if i := s.shard; i != nil && mtasts.ID(i.ID).Compare(last) > 0 {
+		out, last = &publication.Greater{ID: mtasts.ID(i.ID), Policy: new(publication.PolicyOf(*i))}, mtasts.ID(i.ID)
+	}
+	seen := []string{s.txt}
+	if s.dns != nil {
+		seen = append(seen, s.dns.IDs...)
+	}
+	for _, text := range seen {
+		id, ok := mtasts.ParseID(text)
+		if !ok || id.Compare(last) <= 0 || (text != s.txt && !publication.Plausible(id, s.clock())) {
+			continue
+		}
+		above := &publication.Greater{ID: id}
+		if out != nil {
+			above.Policy = out.Policy // senders may have read the one and fetched the other
+		}
+		out, last = above, id
+	}
+	return out
 }
 
 // apply writes first and acts after that (I4).
@@ -104,6 +132,7 @@ func (s *sim) apply(d publication.Decision) {
 		s.tell("operator: %s: %s", e.Reason, e.Message)
 		if e.Reason == v1alpha1.ReasonReannounced {
 			s.Healed++
+			s.checkHealed()
 		}
 	}
 	if d.After > 0 {
@@ -120,6 +149,9 @@ func (s *sim) apply(d publication.Decision) {
 		return
 	}
 	d.Spec.Domain = "example.com"
+	if s.claim != nil && d.Reason != v1alpha1.ReasonObserving {
+		s.wish = s.claim.DeletionPolicy
+	}
 	if !reflect.DeepEqual(d.Spec, s.spec) {
 		s.write(d.Spec)
 		if s.crash {
@@ -141,13 +173,17 @@ func (s *sim) apply(d publication.Decision) {
 func (s *sim) write(spec *v1alpha1.MTASTSPublicationSpec) {
 	s.checkWrite(s.spec, spec)
 	if s.spec == nil {
-		s.uids++
-		s.uid = "uid-" + strconv.Itoa(s.uids)
+		s.uid = s.newUID("uid-")
 	}
 	if s.chance(4) {
 		s.after(s.within(pick(s, 15*time.Second, 2*time.Minute)), s.unluckyStart)
 	}
 	s.spec = spec.DeepCopy()
+	if s.spec.UID == s.uid || s.spec.AnnouncedID == "" {
+		s.restored = time.Time{}
+	}
+	s.world = nil // it was what this pass had to know
+	s.backUp()
 	s.Writes++
 	if hour := s.now.Truncate(time.Hour); !s.hour.Equal(hour) {
 		s.hour, s.writesBefore = hour, s.Writes
@@ -184,14 +220,12 @@ func (s *sim) setTXT(id string) {
 func (s *sim) remove() {
 	s.checkGone()
 	s.tell("operator: everything is removed")
-	s.Removed++
-	s.setTXT("")
-	s.spec, s.uid, s.shard = nil, "", nil
-	s.greatest = "" // what nothing remembers is not exceeded by a clock that was set back
-	for _, p := range s.pods {
-		p.holds, p.stale = nil, nil
+	if s.wish == v1alpha1.DeletionImmediate {
+		s.begone()
+		return
 	}
-	s.restart(s.skew)
+	s.setTXT("")
+	s.forget()
 }
 
 // resting says whether the domain waits for nothing but time or its owner.

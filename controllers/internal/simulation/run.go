@@ -66,6 +66,9 @@ type sim struct {
 	internet
 	operator
 	checks
+	lives
+	mailing
+	clocks
 
 	rnd    *rand.Rand
 	now    time.Time
@@ -83,6 +86,7 @@ func newSim(seed uint64) *sim {
 func (s *sim) live() {
 	s.edit()
 	s.faults()
+	s.administer()
 	s.until(birth.Add(length))
 }
 
@@ -116,6 +120,12 @@ func (s *sim) tell(format string, args ...any) {
 func (s *sim) fail(format string, args ...any) {
 	if s.err == nil {
 		s.err = errors.New(s.now.Format("2006-01-02T15:04:05 ") + fmt.Sprintf(format, args...))
+		if s.spec != nil {
+			s.tell("in the end: announced %q, in force %q, DNS %v", s.spec.AnnouncedID, s.spec.InForceID, s.nameservers)
+			for _, e := range s.spec.Ledger {
+				s.tell("in the ledger: %s %v %d until %s", e.ID, e.MX, e.MaxAgeSeconds, e.CachedUntil)
+			}
+		}
 	}
 }
 

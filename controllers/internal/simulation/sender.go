@@ -76,18 +76,25 @@ func (s *sim) mail(c *sender) {
 		s.deliver(c)
 		return
 	}
-	id := s.resolve(&c.resolvers[s.rnd.IntN(2)])
+	id, from := s.resolve(&c.resolvers[s.rnd.IntN(2)])
 	c.checked = s.now
 	switch {
 	case id == "":
 		s.deliver(c) // no record changes nothing about what is cached (RFC 8461 §3.1)
 	case c.held && c.id == id && (c.habit == revives || (live && c.habit == renews)):
+		switch forgiven := c.from != nil && !c.from.seen; {
+		case from == nil || forgiven:
+		case live:
+			c.from = from
+		default:
+			c.from = &episode{} // nobody remembers what everybody had dropped
+		}
 		c.until = s.now.Add(maxAge(c.policy))
 		s.deliver(c)
 	case live && c.id == id:
 		s.deliver(c)
 	default:
-		s.fetch(c, id)
+		s.fetch(c, id, from)
 	}
 }
 
@@ -97,13 +104,13 @@ func (s *sim) refetch(c *sender) {
 	if !c.held || c.busy {
 		return
 	}
-	if id := s.resolve(&c.resolvers[s.rnd.IntN(2)]); id != "" {
-		s.fetch(c, id)
+	if id, from := s.resolve(&c.resolvers[s.rnd.IntN(2)]); id != "" {
+		s.fetch(c, id, from)
 	}
 }
 
 // fetch gets the policy some time after the id was read: the two are no unit.
-func (s *sim) fetch(c *sender, id string) {
+func (s *sim) fetch(c *sender, id string, back *episode) {
 	if id == c.id && s.now.Sub(c.failed) < retryGet {
 		s.deliver(c)
 		return
@@ -128,6 +135,12 @@ func (s *sim) fetch(c *sender, id string) {
 		if c.body != body || (c.id != id && c.habit != refetches) {
 			s.tell("%s caches id %s: %s %v for %s", c.name, id, policy.Mode, policy.MX, maxAge(policy))
 		}
+		switch {
+		case s.unheardOf(id), from == nil && s.spec != nil && s.spec.Current == nil:
+			from = &episode{}
+		case from == nil:
+			from = back
+		}
 		c.held, c.id, c.body, c.policy, c.from = true, id, body, policy, from
 		c.until = s.now.Add(maxAge(policy))
 		s.deliver(c)
@@ -138,6 +151,7 @@ func (s *sim) fetch(c *sender, id string) {
 func (s *sim) deliver(c *sender) {
 	s.Deliveries++
 	s.checkRefusals(c)
+	s.checkVouched(c)
 	s.checkFresh(c)
 }
 

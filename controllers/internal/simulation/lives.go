@@ -1,0 +1,251 @@
+package simulation
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+)
+
+// mostCopies is how many backups are kept; older ones make room at random.
+const mostCopies = 12
+
+// lives is what befalls the publication as an object: backups, restores, moves, deletions by hand.
+type lives struct {
+	copies []*v1alpha1.MTASTSPublicationSpec
+	// restored is until when the operator may take to look at the world after a restore; fresh is set
+	// until it has minted above what it found.
+	restored time.Time
+	fresh    bool
+	// former are ids that were announced in an earlier life, of which the publication of now may know nothing.
+	former map[string]bool
+	// wish is the deletion policy that the operator was told last, goneAt since when there is no policy,
+	// dueAt since when nothing keeps what is to go at once.
+	wish          v1alpha1.DeletionPolicy
+	goneAt, dueAt time.Time
+}
+
+// backUp keeps a copy of the publication now and then, whatever it is in the middle of.
+func (s *sim) backUp() {
+	switch {
+	case !s.chance(10):
+	case len(s.copies) < mostCopies:
+		s.copies = append(s.copies, s.spec.DeepCopy())
+	default:
+		s.copies[s.rnd.IntN(mostCopies)] = s.spec.DeepCopy()
+	}
+}
+
+// restore puts an older copy in the publication's place, and now and then everything else of that
+// time with it.
+func (s *sim) restore() {
+	if len(s.copies) == 0 {
+		return
+	}
+	copied := s.copies[s.rnd.IntN(len(s.copies))].DeepCopy()
+	whole := s.spec == nil || s.chance(2)
+	s.tell("a copy of the publication is restored (current %s, announced %q, %d entries), alone: %t", idOf(copied), copied.AnnouncedID, len(copied.Ledger), !whole)
+	if whole {
+		s.era++
+		s.shard = copied.Current
+		s.replaceTXT(copied.AnnouncedID)
+	}
+	s.moveTo(copied)
+	s.wish = copied.DeletionPolicy
+	if c := copied.Current; c != nil {
+		s.minted[c.ID] = *c
+	}
+	for _, p := range s.pods {
+		if whole {
+			*p = pod{name: p.name, ready: true, syncing: p.syncing, holds: s.shard}
+		}
+		// Only the policy of the greatest instance can be had: pods tell ids.
+		if p.holds != nil && (copied.Current == nil || (p.holds != s.shard && !knows(copied, *p.holds))) {
+			p.stale = &episode{}
+		}
+	}
+	if c := copied.Current; c != nil {
+		s.unvouch(publication.Refused(publication.PolicyOf(*c), s.mx))
+	}
+	s.restart(s.skew)
+}
+
+// handOver moves the publication to another namespace, with servers of its own.
+func (s *sim) handOver() {
+	if s.spec == nil || s.claim == nil {
+		return
+	}
+	s.tell("the publication is handed over to another namespace")
+	spec := s.spec.DeepCopy()
+	spec.UID, spec.InForceID = "", ""
+	spec.PolicyRef, spec.PolicyGoneAt, spec.Retirement = nil, nil, nil
+	s.era++
+	s.shard = nil
+	s.replaceTXT("")
+	s.moveTo(spec)
+	for _, p := range s.pods {
+		*p = pod{name: p.name, ready: true, syncing: p.syncing}
+	}
+	s.claim = new(*s.claim)
+	s.claim.UID = s.newUID("policy-")
+	s.restart(s.skew)
+}
+
+// deleteByHand takes the publication away: "immediately, I know what I do".
+func (s *sim) deleteByHand() {
+	if s.spec == nil {
+		return
+	}
+	s.tell("the publication is deleted by hand")
+	s.begone()
+}
+
+// moveTo gives the publication another spec and another UID. What senders hold and neither the spec
+// nor anything live tells is lost: no operator could know it.
+func (s *sim) moveTo(spec *v1alpha1.MTASTSPublicationSpec) {
+	if spec.AnnouncedID == "" {
+		maps.Copy(s.former, s.announcedIDs())
+	}
+	for _, c := range s.senders {
+		expired := !c.enforces(s.now) // and yet some take it up again
+		if c.held && (expired || !s.promised(spec, c)) {
+			c.from = &episode{}
+		}
+	}
+	if s.foreign != nil { // whether the copy knows of it the next look shows
+		again := &episode{}
+		for _, c := range s.senders {
+			if c.from == s.foreignStory {
+				c.from = again
+			}
+		}
+		s.foreignStory = again
+	}
+	s.spec, s.uid = spec, s.newUID("uid-")
+	s.restored, s.fresh, s.healed = s.now.Add(patience), true, time.Time{}
+	s.greatest = mtasts.ID(spec.LastID)
+	for _, id := range s.liveIDs() {
+		if ours, ok := mtasts.ParseID(id); ok && ours.Compare(s.greatest) > 0 {
+			s.greatest = ours
+		}
+	}
+	for id := range s.minted {
+		if mtasts.ID(id).Compare(s.greatest) > 0 {
+			s.former[id] = true
+			delete(s.minted, id)
+		}
+	}
+}
+
+// promised says whether the spec knows, or the greatest live instance tells, what the sender holds.
+func (s *sim) promised(spec *v1alpha1.MTASTSPublicationSpec, c *sender) bool {
+	if spec.Current == nil {
+		return false // without an instance of its own a publication has nothing to retire by
+	}
+	if s.shard != nil && s.shard.Body == c.body && mtasts.ID(s.shard.ID).Compare(mtasts.ID(spec.LastID)) > 0 {
+		return true
+	}
+	if spec.AnnouncedID == "" && len(spec.FoundIDs) == 0 && s.txt == "" {
+		return false // as if no sender had ever read an id
+	}
+	entries := slices.Clone(spec.Ledger)
+	if i := spec.Current; i != nil && i.Mode == v1alpha1.ModeEnforce {
+		entries = append(entries, v1alpha1.LedgerEntry{ID: i.ID, MX: i.MX, MaxAgeSeconds: i.MaxAgeSeconds})
+	}
+	return !slices.ContainsFunc(c.refuses, func(host string) bool {
+		return !slices.ContainsFunc(entries, func(e v1alpha1.LedgerEntry) bool {
+			until := s.now.Add(time.Duration(e.MaxAgeSeconds) * time.Second)
+			if e.CachedUntil != nil {
+				until = e.CachedUntil.Time
+			}
+			return !mtasts.Policy{MX: e.MX}.Covers(host) && !until.Before(c.until)
+		})
+	})
+}
+
+// replaceTXT is somebody's hand at the TXT object, or another object in its place.
+func (s *sim) replaceTXT(id string) {
+	s.txt = id
+	s.publishTXT()
+}
+
+// begone takes everything away whatever senders hold. Nobody remembers them after that.
+func (s *sim) begone() {
+	maps.Copy(s.former, s.announcedIDs())
+	for _, c := range s.senders {
+		c.from = &episode{}
+	}
+	s.unvouch(hosts)
+	s.forget()
+}
+
+// forget leaves nothing of the domain in the cluster.
+func (s *sim) forget() {
+	s.Removed++
+	s.txt = ""
+	s.publishTXT()
+	s.era++
+	s.spec, s.uid, s.shard, s.healed = nil, "", nil, time.Time{}
+	s.greatest = "" // what nothing remembers is not exceeded by a clock that was set back
+	for _, p := range s.pods {
+		p.holds, p.stale = nil, nil
+	}
+	s.restart(s.skew)
+}
+
+// announcedIDs are all ids that DNS may have shown so far.
+func (s *sim) announcedIDs() map[string]bool {
+	out := map[string]bool{foreignID: true}
+	for id := range s.minted {
+		out[id] = true
+	}
+	return out
+}
+
+// liveIDs are the ids that can be seen, and believed, now.
+func (s *sim) liveIDs() []string {
+	out := []string{s.txt}
+	for _, id := range slices.Concat(s.nameservers[0], s.nameservers[1]) {
+		if !s.unresolvable && publication.Plausible(mtasts.ID(id), s.clock()) {
+			out = append(out, id)
+		}
+	}
+	if s.shard != nil {
+		out = append(out, s.shard.ID)
+	}
+	return out
+}
+
+// unheardOf says whether the operator cannot know that senders may still read an id: it is of a former life.
+func (s *sim) unheardOf(id string) bool {
+	aware := s.spec != nil && (s.spec.AnnouncedID != "" || len(s.spec.FoundIDs) > 0)
+	return s.former[id] && !aware
+}
+
+// knows says whether the publication remembers what the instance makes senders refuse.
+func knows(spec *v1alpha1.MTASTSPublicationSpec, i v1alpha1.Instance) bool {
+	return i.Mode != v1alpha1.ModeEnforce || idOf(spec) == i.ID || slices.ContainsFunc(spec.Ledger, func(e v1alpha1.LedgerEntry) bool {
+		return e.ID == i.ID && e.MaxAgeSeconds >= i.MaxAgeSeconds && standsFor(e, publication.Refused(publication.PolicyOf(i), hosts))
+	})
+}
+
+// standsFor says whether the entry warns of all these hosts.
+func standsFor(e v1alpha1.LedgerEntry, refused []string) bool {
+	return !slices.ContainsFunc(refused, func(host string) bool { return mtasts.Policy{MX: e.MX}.Covers(host) })
+}
+
+func idOf(spec *v1alpha1.MTASTSPublicationSpec) string {
+	if spec.Current == nil {
+		return ""
+	}
+	return spec.Current.ID
+}
+
+func (s *sim) newUID(prefix string) string {
+	s.uids++
+	return prefix + strconv.Itoa(s.uids)
+}

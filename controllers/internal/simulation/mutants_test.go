@@ -1,0 +1,366 @@
+package simulation
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mutant is one mistake in package publication that some history must find.
+type mutant struct {
+	// promise is the invariant that the mistake breaks, name what is wrong with it.
+	promise, name string
+	// file is in package publication; old, which must be there exactly once, becomes new.
+	file, old, new string
+}
+
+// mutants are the mistakes that the simulation must be able to see. A check that finds none of them
+// proves nothing. `make mutants` tries them all.
+var mutants = []mutant{
+	{
+		promise: "I1", name: "an id goes to DNS without anybody asking the pods", file: "spread.go",
+		old: "if !p.served() || !p.reachable() || !p.confirmed() {", new: "if !p.reachable() {",
+	},
+	{
+		promise: "I1", name: "the live pods are not asked once more before the announcement", file: "spread.go",
+		old: "if !p.served() || !p.reachable() || !p.confirmed() {", new: "if !p.served() || !p.reachable() {",
+	},
+	{
+		promise: "I1", name: "a pod on a lost node does not count", file: "observation.go",
+		old: "return s.Known && s.Ready > 0 && len(s.Behind) == 0 }",
+		new: "for _, b := range s.Behind { if b.Problem != \"ReplicaUnreachable\" { return false } }; return s.Known && s.Ready > 0 }",
+	},
+	{
+		promise: "I1", name: "a ready pod that does not answer does not count", file: "observation.go",
+		old: "return s.Known && s.Ready > 0 && len(s.Behind) == 0 }",
+		new: "for _, b := range s.Behind { if b.Problem != \"ProbeBlocked\" { return false } }; return s.Known && s.Ready > 0 }",
+	},
+	{
+		promise: "I1", name: "what pods said of the instance before counts for the new one", file: "spread.go",
+		old: "if p.minted {", new: "if p.minted && false {",
+	},
+	{
+		promise: "I1", name: "an announcement resumed after a crash does not ask the pods again", file: "spread.go",
+		old: "if !p.served() || !p.confirmed() {", new: "if false {",
+	},
+	{
+		promise: "I1", name: "another valid policy at the URL is no obstacle", file: "spread.go",
+		old: "failing := visible && (look.Outcome == Broken || look.Outcome == NoAnswer)", new: "failing := visible",
+	},
+	{
+		promise: "I2", name: "the first id needs no look that passes", file: "spread.go",
+		old: "visible := p.visible()", new: "visible := true",
+	},
+	{
+		promise: "I2", name: "what was visible once counts as visible for ever", file: "spread.go",
+		old: "visible := p.visible()", new: "visible := p.everVisible()",
+	},
+	{
+		promise: "I2", name: "the older id is taken out of DNS while a newer instance spreads", file: "spread.go",
+		old: "\t\tp.TXT = TXTPublish\n\t}\n}\n\n// served waits", new: "\t\tp.TXT = TXTRemove\n\t}\n}\n\n// served waits",
+	},
+	{
+		promise: "I2", name: "an id that no URL ever answers is stuck", file: "spread.go",
+		old: "if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {", new: "if false {",
+	},
+	{
+		promise: "I3", name: "an id is used again for the same policy", file: "decide.go",
+		old: "	p.supersede()\n	p.Spec.Current = &v1alpha1.Instance{",
+		new: "	for _, e := range p.Spec.Ledger { if mtasts.ID(e.ID).Names(body) { id = mtasts.ID(e.ID) } }\n	p.supersede()\n	p.Spec.Current = &v1alpha1.Instance{",
+	},
+	{
+		promise: "I3", name: "A, B, A: the announced id is taken up again", file: "decide.go",
+		old: "	p.supersede()\n	p.Spec.Current = &v1alpha1.Instance{",
+		new: "	if a := mtasts.ID(p.Spec.AnnouncedID); a.Names(body) { id = a }\n	p.supersede()\n	p.Spec.Current = &v1alpha1.Instance{",
+	},
+	{
+		promise: "I3", name: "an id does not exceed the last one", file: "decide.go",
+		old: "mtasts.MintID(p.now, mtasts.ID(p.Spec.LastID), body)", new: "mtasts.MintID(p.now, \"\", body)",
+	},
+	{
+		promise: "I3", name: "the record of a stale leader is believed against a greater id in a live object", file: "decide.go",
+		old: "if g := p.o.Greater; g != nil &&", new: "if g := p.o.Greater; g != nil && false &&",
+	},
+	{
+		promise: "I3", name: "a restored copy goes on as if nothing had happened", file: "decide.go",
+		old: "restored := p.Spec.AnnouncedID != \"\" && p.Spec.UID != p.o.UID", new: "restored := false",
+	},
+	{
+		promise: "I3", name: "a restored copy does not look at the world", file: "decide.go",
+		old: "\t\tp.enterFound()\n\t\tp.Spec.UID = p.o.UID", new: "\t\tp.Spec.UID = p.o.UID",
+	},
+	{
+		promise: "I3", name: "a restored copy needs no fresh id", file: "decide.go",
+		old: "nil, nil\n\t\tp.fresh = true", new: "nil, nil",
+	},
+	{
+		promise: "I6", name: "a restored copy goes on with the retirement it was in", file: "decide.go",
+		old: "		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil\n		p.fresh", new: "		p.fresh",
+	},
+	{
+		promise: "I3", name: "every new leader mints a fresh id", file: "decide.go",
+		old: "restored := p.Spec.AnnouncedID != \"\" && p.Spec.UID != p.o.UID", new: "restored := p.Spec.AnnouncedID != \"\" && (p.Spec.UID != p.o.UID || p.o.DNS == nil && p.o.Public == nil)",
+	},
+	{
+		promise: "I3", name: "a policy of another name gets a fresh id", file: "decide.go",
+		old: "p.event(v1alpha1.ReasonAdopted,", new: "p.fresh = true; p.event(v1alpha1.ReasonAdopted,",
+	},
+	{
+		promise: "I4", name: "the id goes to DNS before the publication has it", file: "spread.go",
+		old: "	p.Spec.AnnouncedID = p.Spec.Current.ID\n", new: "	p.Spec.InForceID, p.Spec.AnnouncedID = p.Spec.Current.ID, p.Spec.Current.ID\n",
+	},
+	{
+		promise: "I5", name: "what is superseded is not entered", file: "ledger.go",
+		old: "p.open(p.Spec.Current.ID, *current, v1alpha1.OriginSuperseded)", new: "_ = current",
+	},
+	{
+		promise: "I5", name: "what was served but never announced is not entered", file: "ledger.go",
+		old: "if current == nil || !p.everVisible() {", new: "if current == nil || p.Spec.AnnouncedID != p.Spec.Current.ID {",
+	},
+	{
+		promise: "I5", name: "what is superseded is dated at once", file: "ledger.go",
+		old: "	p.open(p.Spec.Current.ID, *current, v1alpha1.OriginSuperseded)\n",
+		new: "	p.open(p.Spec.Current.ID, *current, v1alpha1.OriginSuperseded)\n	if e := p.entry(p.Spec.Current.ID); e != nil { e.CachedUntil = new(metav1.NewTime(p.now.Add(p.cachedFor(*e)))) }\n",
+	},
+	{
+		promise: "I5", name: "entries are dated although pods are behind", file: "ledger.go",
+		old: "p.o.DNS.Exactly(current.ID) && p.o.Servers.All() &&", new: "p.o.DNS.Exactly(current.ID) &&",
+	},
+	{
+		promise: "I5", name: "entries are dated whatever DNS answers", file: "ledger.go",
+		old: "left := p.Spec.InForceID == current.ID && p.o.DNS.Exactly(current.ID) &&", new: "left := p.Spec.AnnouncedID == current.ID &&",
+	},
+	{
+		promise: "I5", name: "entries are dated although DNS went back since", file: "ledger.go",
+		old: "p.o.DNS.Exactly(current.ID) && p.o.Servers.All() &&", new: "p.o.Servers.All() &&",
+	},
+	{
+		promise: "I5", name: "the TTL is left out of the date", file: "ledger.go",
+		old: "return time.Duration(p.Spec.TTLMaxSeconds)*time.Second + time", new: "return time",
+	},
+	{
+		promise: "I5", name: "max_age is left out of the date", file: "ledger.go",
+		old: "*time.Second + time.Duration(e.MaxAgeSeconds)*time.Second + p.t", new: "*time.Second + p.t",
+	},
+	{
+		promise: "I5", name: "the slack is left out of the date", file: "ledger.go",
+		old: "*time.Second + p.t.LedgerSlack", new: "*time.Second",
+	},
+	{
+		promise: "I5", name: "only the TTL of now counts", file: "begin.go",
+		old: "	p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, p.o.TTLSeconds)\n", new: "	p.Spec.TTLMaxSeconds = p.o.TTLSeconds\n",
+	},
+	{
+		promise: "I5", name: "an overflow covers what either entry covers", file: "ledger.go",
+		old: "	out.MX = nil\n	for _, pattern := range b.MX {\n		if slices.Contains(a.MX, pattern) {\n",
+		new: "	for _, pattern := range a.MX {\n		if !slices.Contains(b.MX, pattern) {\n",
+	},
+	{
+		promise: "I5", name: "an overflow takes the earlier date", file: "ledger.go",
+		old: "case a.CachedUntil.After(b.CachedUntil.Time):", new: "case b.CachedUntil.After(a.CachedUntil.Time):",
+	},
+	{
+		promise: "I5", name: "an overflow drops the oldest entry", file: "ledger.go",
+		old: "append([]v1alpha1.LedgerEntry{merged}, p.Spec.Ledger[2:]...)", new: "p.Spec.Ledger[1:]; _ = merged",
+	},
+	{
+		promise: "I5", name: "nothing is entered at first sight", file: "begin.go",
+		old: "	p.Spec = &v1alpha1.MTASTSPublicationSpec{}\n	p.enterFound()\n", new: "	p.Spec = &v1alpha1.MTASTSPublicationSpec{}\n",
+	},
+	{
+		promise: "I5", name: "an announced policy that cannot be fetched is taken for none", file: "begin.go",
+		old: "p.open(id, mtasts.Policy{Mode: mtasts.ModeEnforce, MaxAgeSeconds: unknownMaxAge}, v1alpha1.OriginFound)", new: "",
+	},
+	{
+		promise: "I5", name: "an instance from long ago at a pod does not open its entry", file: "ledger.go",
+		old: "	if e := p.entry(id); e != nil {\n		e.CachedUntil = nil\n", new: "	if e := p.entry(id); e != nil && false {\n		e.CachedUntil = nil\n",
+	},
+	{
+		promise: "I5", name: "DNS that goes back opens nothing", file: "decide.go",
+		old: "	p.relapse()\n", new: "",
+	},
+	{
+		promise: "I5", name: "the current instance does not count", file: "ledger.go",
+		old: "if c := spec.Current; c != nil && c.Mode", new: "if c := spec.Current; c != nil && false && c.Mode",
+	},
+	{
+		promise: "I5", name: "an open entry does not count", file: "ledger.go",
+		old: "		if e.CachedUntil == nil {\n			return nil, true, e.ID\n		}\n", new: "		if e.CachedUntil == nil {\n			continue\n		}\n",
+	},
+	{
+		promise: "I5", name: "the operator's own clock drops entries", file: "ledger.go",
+		old: "if !e.CachedUntil.After(p.o.Trusted) {", new: "if !e.CachedUntil.After(p.now) {",
+	},
+	{
+		promise: "I6", name: "the record goes although senders hold something", file: "retire.go",
+		old: "	if p.mayBeCached() {\n", new: "	if false {\n",
+	},
+	{
+		promise: "I6", name: "the ledger is emptied when the policy is gone", file: "retire.go",
+		old: "	p.retiring = true\n", new: "	p.retiring, p.Spec.Ledger = true, nil\n",
+	},
+	{
+		promise: "I6", name: "a policy in force counts as held by nobody", file: "decide.go",
+		old: "return len(p.Spec.Ledger) > 0 || (p.everVisible() && current != nil && current.Mode == mtasts.ModeEnforce)", new: "_ = current; return len(p.Spec.Ledger) > 0",
+	},
+	{
+		promise: "I6", name: "mode none is never published", file: "decide.go",
+		old: "if !p.retiring || current == nil || !p.mayBeCached() {", new: "if true {",
+	},
+	{
+		promise: "I6", name: "mode none has no mx lines", file: "decide.go",
+		old: "mtasts.Policy{Mode: mtasts.ModeNone, MX: current.MX, MaxAgeSeconds", new: "mtasts.Policy{Mode: mtasts.ModeNone, MaxAgeSeconds",
+	},
+	{
+		promise: "I6", name: "everything goes while DNS still answers the id", file: "retire.go",
+		old: "	if r.AbsentSince == nil && !p.absent(r) {\n		return false\n	}\n", new: "	if r.AbsentSince == nil {\n		r.AbsentSince = p.stamp()\n	}\n",
+	},
+	{
+		promise: "I6", name: "everything goes while resolvers still answer the id", file: "retire.go",
+		old: "	if wait := p.Until.Sub(p.now); wait > 0 {", new: "	if wait := time.Duration(0); wait > 0 {",
+	},
+	{
+		promise: "I6", name: "the removal waits for ever for a record that stays in DNS", file: "retire.go",
+		old: "	if !p.now.Before(p.Until) {", new: "	if false {",
+	},
+	{
+		promise: "I6", name: "there is no grace", file: "retire.go",
+		old: "if wait := p.Spec.PolicyGoneAt.Add(p.t.RetireGrace).Sub(p.now); wait > 0 {\n		p.again(wait)\n		return true\n", new: "if wait := p.Spec.PolicyGoneAt.Sub(p.now); wait > 0 {\n		p.again(wait)\n		return true\n",
+	},
+	{
+		promise: "I6", name: "the operator's own clock ends the grace", file: "retire.go",
+		old: "	trusted := p.o.Trusted\n", new: "	trusted := p.now\n",
+	},
+	{
+		promise: "I6", name: "everything goes while DNS answers an older id", file: "retire.go",
+		old: "len(Ours(p.Spec, dns.IDs)) == 0", new: "!slices.Contains(dns.IDs, p.Spec.AnnouncedID)",
+	},
+	{
+		promise: "I6", name: "a held retirement begins", file: "retire.go",
+		old: "return p.o.RetirementHeld && p.Spec.Retirement == nil", new: "return false",
+	},
+	{
+		promise: "I6", name: "Orphan retires", file: "retire.go",
+		old: "	case orphan:\n		return true\n", new: "	case orphan && false:\n		return true\n",
+	},
+	{
+		promise: "I6", name: "Immediate drains", file: "retire.go",
+		old: "case p.Spec.DeletionPolicy == v1alpha1.DeletionImmediate:", new: "case false:",
+	},
+	{
+		promise: "I6", name: "a policy that comes back does not end the retirement", file: "decide.go",
+		old: "	p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil\n	return true", new: "	return true",
+	},
+	{
+		promise: "I6", name: "the deletion policy is not remembered", file: "decide.go",
+		old: "	p.Spec.DeletionPolicy = c.DeletionPolicy\n", new: "",
+	},
+	{
+		promise: "I8", name: "no change is ever held", file: "hold.go",
+		old: "	p.held = &held{reason: reason, message: message, stalled: true}\n	p.again(p.t.MXFresh)\n	return true, true\n", new: "	_ = message\n	return false, true\n",
+	},
+	{
+		promise: "I8", name: "what the current policy refuses already holds the cure", file: "hold.go",
+		old: "	if !worse && !longer {", new: "	if !worse && !longer && current == nil {",
+	},
+	{
+		promise: "I8", name: "a longer max_age for a policy that refuses live hosts is not held", file: "hold.go",
+		old: "	if !worse && !longer {", new: "	if !worse || (longer && false) {",
+	},
+	{
+		promise: "I8", name: "only a longer max_age is held", file: "hold.go",
+		old: "	if !worse && !longer {", new: "	if !longer || (worse && false) {",
+	},
+	{
+		promise: "I8", name: "leaving enforce is held", file: "hold.go",
+		old: "if wanted.Mode != mtasts.ModeEnforce || p.o.Claim", new: "if p.o.Claim",
+	},
+	{
+		promise: "I8", name: "a failing lookup holds for ever", file: "hold.go",
+		old: "if mx.Tries >= p.t.MXTries || p.now.Sub(mx.Since) >= p.t.MXPatience {", new: "if false {",
+	},
+	{
+		promise: "I8", name: "a null MX is no obstacle", file: "hold.go",
+		old: "	if mx.Null {", new: "	if false {",
+	},
+	{
+		promise: "I8", name: "a lookup of long ago is good enough", file: "hold.go",
+		old: "mx.At.After(p.now) || p.now.Sub(mx.At) >= p.t.MXFresh {", new: "false {",
+	},
+	{
+		promise: "I9", name: "times are stamped anew", file: "decide.go",
+		old: "	p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil\n	return true", new: "	p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil\n	if p.Spec.AnnouncedAt != nil { p.Spec.AnnouncedAt = p.stamp() }\n	return true",
+	},
+	{
+		promise: "I9", name: "a dated entry is dated again", file: "ledger.go",
+		old: "if e.CachedUntil == nil && left {", new: "if left {",
+	},
+	{
+		promise: "I9", name: "the DNS object is removed and written in turn", file: "spread.go",
+		old: "	if p.Spec.InForceID == p.Spec.AnnouncedID {\n		p.State", new: "	if p.Spec.InForceID == p.Spec.AnnouncedID {\n		if p.o.TXTObject != \"\" { p.TXT = TXTRemove }\n		p.State",
+	},
+	{
+		promise: "I10", name: "nothing is ever healed", file: "decide.go",
+		old: "	if p.Spec.Contamination == nil || orphaned {", new: "	if true || orphaned {",
+	},
+	{
+		promise: "I10", name: "healed while a pod is behind", file: "decide.go",
+		old: "if !p.o.Servers.All() || p.wrongBody() {", new: "if p.wrongBody() {",
+	},
+	{
+		promise: "I10", name: "healed while the URL serves another policy", file: "decide.go",
+		old: "if !p.o.Servers.All() || p.wrongBody() {", new: "if !p.o.Servers.All() {",
+	},
+	{
+		promise: "I10", name: "healed more often than once an hour", file: "decide.go",
+		old: "if wait := p.Spec.AnnouncedAt.Add(p.t.HealInterval).Sub(p.now); wait > 0 {", new: "if wait := time.Duration(0); wait > 0 {",
+	},
+	{
+		promise: "I10", name: "an older instance at a pod is no matter", file: "decide.go",
+		old: "		seen = true\n		p.reopen(id)\n", new: "		p.reopen(id)\n",
+	},
+	{
+		promise: "I10", name: "another policy at the URL is no matter", file: "decide.go",
+		old: "		seen = seen || p.wrongBody()\n", new: "",
+	},
+	{
+		promise: "I10", name: "another policy at the URL is not entered", file: "decide.go",
+		old: "		p.open(look.Seen.ID, look.Seen.Policy, v1alpha1.OriginSeen)\n	}\n	return seen", new: "	}\n	return seen",
+	},
+	{
+		promise: "I10", name: "what was seen is forgotten before it is healed", file: "decide.go",
+		old: "	if !p.o.Servers.All() || p.wrongBody() {\n		return true\n", new: "	if !p.o.Servers.All() || p.wrongBody() {\n		p.Spec.Contamination = nil\n		return true\n",
+	},
+}
+
+// equivalents are no mistakes: nobody can tell them from the product, for the reason in their name.
+var equivalents = []mutant{}
+
+// source is where the mutants' files are.
+const source = "../publication"
+
+// mutated is the mutant's file with the mistake in it.
+func (m mutant) mutated(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(source, m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), m.old); n != 1 {
+		t.Fatalf("%s has %d times, not once:\n%s", m.file, n, m.old)
+	}
+	return strings.Replace(string(b), m.old, m.new, 1)
+}
+
+func TestEveryMutantStillFitsTheSource(t *testing.T) {
+	names := map[string]bool{}
+	for _, m := range slices.Concat(mutants, equivalents) {
+		t.Run(m.promise+" "+m.name, func(t *testing.T) { m.mutated(t) })
+		if names[m.name] {
+			t.Errorf("two mutants are called %q", m.name)
+		}
+		names[m.name] = true
+	}
+}

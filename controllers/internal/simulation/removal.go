@@ -1,0 +1,70 @@
+package simulation
+
+import (
+	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+)
+
+// checkGone sees everything being removed. What somebody else published is theirs to drain.
+func (s *sim) checkGone() {
+	switch s.wish {
+	case v1alpha1.DeletionOrphan:
+		if s.spec.Current != nil {
+			s.fail("what was to stay is removed (I6)")
+		}
+	case v1alpha1.DeletionImmediate:
+		s.checkGrace("everything is removed")
+	default:
+		if s.spec.Current != nil {
+			s.checkNeeded("everything is removed")
+			s.checkAnswers()
+		}
+	}
+}
+
+// checkGrace makes sure that nothing is taken away that may only have been renamed. A clock that was
+// behind when it noted the policy's absence cannot know better.
+func (s *sim) checkGrace(what string) {
+	if gone := s.now.Sub(s.goneAt); !s.behind && (s.claim != nil || gone < s.tm.RetireGrace-time.Second) {
+		s.fail("%s %s after the policy was gone (I6)", what, gone)
+	}
+}
+
+// checkAnswers makes sure that nobody is sent to a policy host that is gone, unless DNS would not let go.
+func (s *sim) checkAnswers() {
+	r := s.spec.Retirement
+	if r == nil || r.RemovingSince == nil || s.now.Sub(s.stepped) < s.tm.RemovePatience || s.clock().Sub(r.RemovingSince.Time) >= s.tm.RemovePatience {
+		return
+	}
+	for _, c := range s.senders {
+		for _, answer := range c.resolvers {
+			if answer.id != "" && s.now.Before(answer.until) {
+				s.fail("everything is removed although a resolver of %s answers id %s until %s (I6)", c.name, answer.id, answer.until)
+			}
+		}
+	}
+}
+
+// checkWish makes sure that Immediate does not wait.
+func (s *sim) checkWish() {
+	restored := !s.restored.IsZero()
+	if s.claim != nil || s.spec == nil || restored {
+		s.goneAt = s.now
+	}
+	if s.claim != nil || s.spec == nil || restored || s.retirementHeld {
+		s.dueAt = s.now
+	}
+	if s.wish == v1alpha1.DeletionImmediate && s.now.Sub(s.dueAt) > immediately {
+		s.fail("everything is still there %s after it was to go at once (I6)", s.now.Sub(s.dueAt))
+	}
+}
+
+// checkNeeded makes sure that no sender needs what is taken away (I6).
+func (s *sim) checkNeeded(what string) {
+	for _, c := range s.senders {
+		if c.enforces(s.now) && (c.from == nil || c.from.seen) {
+			s.fail("%s although %s holds id %s (%v) until %s (I6)", what, c.name, c.id, c.policy.MX, c.until)
+		}
+	}
+}
