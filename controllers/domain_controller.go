@@ -41,7 +41,8 @@ type domainReconciler struct {
 	instances *instances
 	kinds     *optionalKinds
 	memories  *memories
-	clockedBy *apiDate
+	// bounds are the earlier and the later of a local time and the API server's.
+	bounds    func(now time.Time) (earlier, later time.Time)
 	restLooks *rate.Limiter
 	// disappeared holds retirements back when many policies are gone at once.
 	disappeared *disappearances

@@ -220,7 +220,7 @@ func (r *domainReconciler) trustTime(ctx context.Context, s *scope) error {
 	if fresh.ResourceVersion != s.publication.ResourceVersion {
 		return errStaleCache
 	}
-	s.observation.Trusted, s.observation.Latest = r.clockedBy.bounds(r.Clock.Now())
+	s.observation.Trusted, s.observation.Latest = r.bounds(r.Clock.Now())
 	return nil
 }
 
@@ -252,10 +252,11 @@ const restLooksPerSecond = 10
 
 // lookAtRest makes the periodic looks at what is in force, if the domain gets its turn.
 func (r *domainReconciler) lookAtRest(ctx context.Context, s *scope) error {
-	turn := r.restLooks.Reserve()
-	if wait := turn.Delay(); wait > 0 {
-		turn.Cancel()
-		s.memory.lookAt = r.Clock.Now().Add(wait)
+	now := r.Clock.Now()
+	turn := r.restLooks.ReserveN(now, 1)
+	if wait := turn.DelayFrom(now); wait > 0 {
+		turn.CancelAt(now)
+		s.memory.lookAt = now.Add(wait)
 		return nil
 	}
 	r.lookDNS(ctx, s)

@@ -3,6 +3,8 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -19,8 +21,8 @@ import (
 // report writes the status of every claim and of the publication, where it differs, and tells what
 // happened.
 func (r *domainReconciler) report(ctx context.Context, s *scope) error {
-	for policy, why := range s.refused {
-		if err := r.reportPolicy(ctx, s.memory, policy, refusedStatus(policy, why, s.now(r))); err != nil {
+	for _, policy := range slices.SortedFunc(maps.Keys(s.refused), func(a, b *v1alpha1.MTASTSPolicy) int { return byAge(a, b) }) {
+		if err := r.reportPolicy(ctx, s.memory, policy, refusedStatus(policy, s.refused[policy], s.now(r))); err != nil {
 			return err
 		}
 	}

@@ -13,26 +13,33 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/tlsrpt"
 )
 
-// mxAligned compares the live MX hosts with what is served.
+// mxAligned compares the live MX hosts with what is served. While they cannot be looked up, those that
+// were seen last stand for them: what is said of a host is about the policy of today.
 func (w *statusWriter) mxAligned() {
 	kind, mx := v1alpha1.ConditionMXAligned, w.observation.MX
+	if w.current == nil {
+		return
+	}
+	var hosts []string
 	switch {
-	case w.current == nil:
-		return
 	case mx == nil || mx.Answer == publication.Unknown:
-		if w.was(kind) == nil {
-			w.set(kind, metav1.ConditionUnknown, v1alpha1.ReasonMXLookupPending, "the MX records have not been looked up yet")
+		if hosts = w.lastMX(); len(hosts) == 0 {
+			if w.was(kind) == nil {
+				w.set(kind, metav1.ConditionUnknown, v1alpha1.ReasonMXLookupPending, "the MX records have not been looked up yet")
+			}
+			return
 		}
-		return
 	case mx.Null && w.current.Mode == v1alpha1.ModeEnforce:
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonNullMX, "the domain's MX record says that it receives no mail")
 		w.status.MX = nil
 		return
+	default:
+		hosts = mx.Hosts
 	}
 	policy := publication.PolicyOf(*w.current)
-	w.status.MX = w.mxHosts(policy, mx.Hosts)
+	w.status.MX = w.mxHosts(policy, hosts)
 	var uncovered []string
-	for _, host := range mx.Hosts {
+	for _, host := range hosts {
 		if !policy.Covers(host) {
 			uncovered = append(uncovered, host)
 		}
@@ -46,6 +53,15 @@ func (w *statusWriter) mxAligned() {
 	default:
 		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonNotEnforced, "mode "+string(w.current.Mode)+" makes senders refuse nothing; under mode enforce they would refuse "+list)
 	}
+}
+
+// lastMX are the live MX hosts as the status shows them.
+func (w *statusWriter) lastMX() []string {
+	out := make([]string, 0, len(w.policy.Status.MX))
+	for _, mx := range w.policy.Status.MX {
+		out = append(out, mx.Host)
+	}
+	return out
 }
 
 // mxHosts says for each live host what senders do with it, and since when no cached policy refuses it.

@@ -49,13 +49,15 @@ type podAnswer struct {
 	refusedSince time.Time
 }
 
-func newAsker(c clock.PassiveClock) *asker {
+func newAsker(c clock.PassiveClock, pods http.RoundTripper) *asker {
+	if pods == nil {
+		// Pods are asked where they are: no proxy.
+		pods = &http.Transport{DialContext: (&net.Dialer{Timeout: askTimeout}).DialContext, MaxIdleConnsPerHost: 1, IdleConnTimeout: 2 * time.Minute}
+	}
 	return &asker{
 		clock: c, last: map[types.UID]podAnswer{},
 		http: &http.Client{
-			Timeout: askTimeout,
-			// Pods are asked where they are: no proxy, no redirect.
-			Transport:     &http.Transport{DialContext: (&net.Dialer{Timeout: askTimeout}).DialContext, MaxIdleConnsPerHost: 1, IdleConnTimeout: 2 * time.Minute},
+			Timeout: askTimeout, Transport: pods,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}

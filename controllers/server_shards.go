@@ -155,8 +155,9 @@ func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, p *sh
 	for i := range publications {
 		known[mtasts.PolicyHost(publications[i].Spec.Domain)] = true
 	}
-	for n, entries := range p.wanted {
-		for host := range entries {
+	for _, n := range slices.Sorted(maps.Keys(p.wanted)) {
+		entries := p.wanted[n]
+		for _, host := range slices.Sorted(maps.Keys(entries)) {
 			if known[host] {
 				continue
 			}

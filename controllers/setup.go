@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"golang.org/x/time/rate"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -40,19 +39,10 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
-	shared := newInstances(newAsker(o.Clock))
-	written := children{client: mgr.GetClient(), live: live}
 	kinds := &optionalKinds{mapper: mgr.GetRESTMapper(), every: o.Timings.CRDPoll, watched: map[schema.GroupVersionKind]bool{}, looked: make(chan struct{})}
-	domains := &domainReconciler{
-		Options: o, client: mgr.GetClient(), live: live, children: written, instances: shared, kinds: kinds,
-		recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), memories: newMemories(), clockedBy: clocked,
-		disappeared: &disappearances{every: o.Timings.RetireGrace / 60},
-		restLooks:   rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond),
-	}
-	servers := &serverReconciler{
-		Options: o, client: mgr.GetClient(), live: live, children: written, instances: shared,
-		namespaces: map[string]*serverState{},
-	}
+	domains, servers := reconcilers(Parts{
+		Client: mgr.GetClient(), Live: live, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Bounds: clocked.bounds,
+	}, o, kinds)
 	if err := setupServers(mgr, servers); err != nil {
 		return fmt.Errorf("setting up the server controller: %w", err)
 	}

@@ -154,6 +154,28 @@ func TestWhatWasNotObservedKeepsWhatWasSaid(t *testing.T) {
 	}
 }
 
+func TestHostsThatCannotBeLookedUpAreJudgedByThePolicyOfToday(t *testing.T) {
+	s := inForceScope()
+	s.winner.Status = s.testStatus()
+	current := s.publication.Spec.Current
+	s.publication.Spec.Ledger = []v1alpha1.LedgerEntry{{ID: "older", MX: current.MX, MaxAgeSeconds: 86400}}
+	current.MX = []string{"mx2.example.com"}
+	for name, mx := range map[string]*publication.MX{
+		"the lookup failed":        {Tried: failing(1, 0), Answer: publication.Unknown},
+		"nobody has looked up yet": nil,
+	} {
+		s.observation.MX = mx
+		status := s.testStatus()
+		want := []v1alpha1.MXHost{{Host: "mx1.example.com", State: v1alpha1.MXUncovered, Message: "no pattern of spec.mx covers this host"}}
+		if diff := cmp.Diff(want, status.MX); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if c := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ConditionMXAligned); c.Reason != v1alpha1.ReasonUncoveredMX {
+			t.Errorf("%s: MXAligned says %s: %s", name, c.Reason, c.Message)
+		}
+	}
+}
+
 func TestReadyIsForTheGenerationThatWasProven(t *testing.T) {
 	s := inForceScope()
 	s.winner.Status = s.testStatus()

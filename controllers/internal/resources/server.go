@@ -82,15 +82,15 @@ func (s Server) PodDisruptionBudget() *acpolicyv1.PodDisruptionBudgetApplyConfig
 			WithSelector(selector()))
 }
 
-// NetworkPolicy lets everybody ask for policies and the operator's namespace for the rest, also where
-// everything else is denied; the pods themselves may not ask anybody.
+// NetworkPolicy lets everybody ask for policies, and the namespaces of the operator and of those who
+// read metrics for the rest, also where everything else is denied; the pods themselves may not ask anybody.
 func (s Server) NetworkPolicy() *acnetworkingv1.NetworkPolicyApplyConfiguration {
 	admin := ingressTo(MetricsPortName)
 	if s.OperatorNamespace != "" {
-		admin.WithFrom(acnetworkingv1.NetworkPolicyPeer().WithNamespaceSelector(
-			acmetav1.LabelSelector().WithMatchLabels(map[string]string{
-				corev1.LabelMetadataName: s.OperatorNamespace,
-			})))
+		for _, namespace := range append([]string{s.OperatorNamespace}, s.Config.MetricsNamespaces...) {
+			admin.WithFrom(acnetworkingv1.NetworkPolicyPeer().WithNamespaceSelector(
+				acmetav1.LabelSelector().WithMatchLabels(map[string]string{corev1.LabelMetadataName: namespace})))
+		}
 	}
 	return acnetworkingv1.NetworkPolicy(ServerName, s.Namespace).
 		WithLabels(ServerLabels()).
