@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,33 +105,53 @@ func isOurs(o client.Object, domain string) bool {
 		(o.GetLabels()[v1alpha1.ManagedByLabel] == v1alpha1.ManagedBy || slices.ContainsFunc(o.GetManagedFields(), written))
 }
 
-// endpoint creates a DNSEndpoint or updates the cached one.
-func (c children) endpoint(ctx context.Context, desired, cached *externaldnsv1alpha1.DNSEndpoint) error {
-	if cached == nil {
-		err := c.client.Create(ctx, desired.DeepCopy())
+// endpoint creates a DNSEndpoint or updates the known one. It returns the newest version it has seen,
+// nil if none; when that is newer than the known one by somebody else's write, with errStaleCache.
+func (c children) endpoint(ctx context.Context, desired, known *externaldnsv1alpha1.DNSEndpoint) (*externaldnsv1alpha1.DNSEndpoint, error) {
+	if known == nil {
+		created := desired.DeepCopy()
+		err := c.client.Create(ctx, created)
+		if err == nil {
+			return created, nil
+		}
 		if !apierrors.IsAlreadyExists(err) {
-			return wrap(err, "creating DNSEndpoint %s/%s", desired.Namespace, desired.Name)
+			return nil, fmt.Errorf("creating DNSEndpoint %s/%s: %w", desired.Namespace, desired.Name, err)
 		}
-		cached = &externaldnsv1alpha1.DNSEndpoint{}
-		if err := c.live.Get(ctx, client.ObjectKeyFromObject(desired), cached); err != nil {
-			return fmt.Errorf("reading DNSEndpoint %s/%s: %w", desired.Namespace, desired.Name, err)
+		if known, err = c.liveEndpoint(ctx, desired); err != nil {
+			return nil, err
 		}
-		if !isOurs(cached, desired.Annotations[v1alpha1.DomainAnnotation]) {
-			return &nameTakenError{kind: "DNSEndpoint", name: desired.Name}
+		if !isOurs(known, desired.Annotations[v1alpha1.DomainAnnotation]) {
+			return nil, &nameTakenError{kind: "DNSEndpoint", name: desired.Name}
 		}
-		if greaterID(cached, desired) {
-			return nil // the next pass sees it, and mints above it
+		if greaterID(known, desired) {
+			return known, nil // the next pass sees it, and mints above it
 		}
 	}
-	updated := cached.DeepCopy()
+	updated := known.DeepCopy()
 	updated.Labels = merged(updated.Labels, desired.Labels)
 	updated.Annotations = merged(updated.Annotations, desired.Annotations)
 	updated.OwnerReferences = desired.OwnerReferences
 	updated.Spec = desired.Spec
-	if apiequality.Semantic.DeepEqual(updated, cached) {
-		return nil
+	if apiequality.Semantic.DeepEqual(updated, known) {
+		return known, nil
 	}
-	return wrap(c.client.Update(ctx, updated), "updating DNSEndpoint %s/%s", desired.Namespace, desired.Name)
+	err := c.client.Update(ctx, updated)
+	switch {
+	case apierrors.IsConflict(err):
+		fresh, err := c.liveEndpoint(ctx, desired)
+		return fresh, cmp.Or(err, errStaleCache)
+	case err != nil:
+		return nil, fmt.Errorf("updating DNSEndpoint %s/%s: %w", desired.Namespace, desired.Name, err)
+	}
+	return updated, nil
+}
+
+func (c children) liveEndpoint(ctx context.Context, desired *externaldnsv1alpha1.DNSEndpoint) (*externaldnsv1alpha1.DNSEndpoint, error) {
+	live := &externaldnsv1alpha1.DNSEndpoint{}
+	if err := c.live.Get(ctx, client.ObjectKeyFromObject(desired), live); err != nil {
+		return nil, fmt.Errorf("reading DNSEndpoint %s/%s: %w", desired.Namespace, desired.Name, err)
+	}
+	return live, nil
 }
 
 // remove deletes an object of ours that the cache holds; a nil interface is nothing to do.

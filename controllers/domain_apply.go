@@ -112,7 +112,7 @@ func (r *domainReconciler) ensureEndpoints(ctx context.Context, s *scope, d reso
 	// Without a target an existing record stays: a load balancer that loses its address for a moment
 	// must not take the host out of DNS.
 	if host := d.HostEndpoint(s.targets()); host != nil {
-		errs = append(errs, r.children.endpoint(ctx, host, s.hostEndpoint))
+		errs = append(errs, r.writeEndpoint(ctx, s, host, s.hostEndpoint))
 	}
 	return errors.Join(append(errs, r.ensureReporting(ctx, s, d))...)
 }
@@ -136,9 +136,9 @@ func (r *domainReconciler) ensureCertificate(ctx context.Context, s *scope, d re
 
 func (r *domainReconciler) ensureReporting(ctx context.Context, s *scope, d resources.Domain) error {
 	if reporting := d.TLSRPTEndpoint(); reporting != nil {
-		return r.children.endpoint(ctx, reporting, s.rptEndpoint)
+		return r.writeEndpoint(ctx, s, reporting, s.rptEndpoint)
 	}
-	return r.children.remove(ctx, present(s.rptEndpoint))
+	return r.removeEndpoint(ctx, s, s.rptEndpoint)
 }
 
 // ensureTXT announces, keeps or takes away the id.
@@ -155,9 +155,9 @@ func (r *domainReconciler) ensureTXT(ctx context.Context, s *scope, d resources.
 		if s.txtEndpoint != nil && greaterID(s.txtEndpoint, txt) {
 			return nil // Decide mints above it once a live read confirms that nobody knows it
 		}
-		return r.children.endpoint(ctx, txt, s.txtEndpoint)
+		return r.writeEndpoint(ctx, s, txt, s.txtEndpoint)
 	case publication.TXTRemove:
-		return r.children.remove(ctx, present(s.txtEndpoint))
+		return r.removeEndpoint(ctx, s, s.txtEndpoint)
 	case publication.TXTLeave:
 	}
 	return nil
@@ -176,7 +176,7 @@ func greaterID(live, desired *externaldnsv1alpha1.DNSEndpoint) bool {
 
 func (r *domainReconciler) removeEndpoints(ctx context.Context, s *scope) error {
 	for _, e := range []*externaldnsv1alpha1.DNSEndpoint{s.txtEndpoint, s.rptEndpoint, s.hostEndpoint} {
-		if err := r.children.remove(ctx, present(e)); err != nil {
+		if err := r.removeEndpoint(ctx, s, e); err != nil {
 			return err
 		}
 	}

@@ -141,7 +141,7 @@ func (r *domainReconciler) observeChildren(ctx context.Context, s *scope) error 
 		resources.TXTEndpointName(s.domain):    &s.txtEndpoint,
 		resources.TLSRPTEndpointName(s.domain): &s.rptEndpoint,
 	} {
-		if *into, err = get(ctx, r.client, namespace, name, &externaldnsv1alpha1.DNSEndpoint{}); err != nil {
+		if *into, err = r.newestEndpoint(ctx, s, client.ObjectKey{Namespace: namespace, Name: name}); err != nil {
 			return err
 		}
 	}

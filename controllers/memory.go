@@ -40,6 +40,8 @@ type memory struct {
 	hostReadAt time.Time
 	// wrote are the versions that came of the operator's own writes, until the cache has them.
 	wrote map[types.UID]client.Object
+	// endpoints are the DNSEndpoints as they were seen at the API server when they were written last.
+	endpoints map[client.ObjectKey]*externaldnsv1alpha1.DNSEndpoint
 	// lookAt is when the domain at rest is looked at next, lookFor the id that was in force then.
 	lookAt  time.Time
 	lookFor string
@@ -57,7 +59,7 @@ func (m *memories) of(domain string) *memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.byDomain[domain] == nil {
-		m.byDomain[domain] = &memory{domain: domain, mxSeen: map[string]time.Time{}, wrote: map[types.UID]client.Object{}}
+		m.byDomain[domain] = &memory{domain: domain, mxSeen: map[string]time.Time{}, wrote: map[types.UID]client.Object{}, endpoints: map[client.ObjectKey]*externaldnsv1alpha1.DNSEndpoint{}}
 	}
 	return m.byDomain[domain]
 }

@@ -1,0 +1,49 @@
+package controllers
+
+import (
+	"context"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
+)
+
+// newestEndpoint is a DNSEndpoint as the cache has it, or as the API server had it at the operator's own
+// last write, if the cache is not that far yet; nil if there is none. By an older one, an id that has
+// just been replaced would look as if it had come back, and every write would end in a conflict.
+func (r *domainReconciler) newestEndpoint(ctx context.Context, s *scope, key client.ObjectKey) (*externaldnsv1alpha1.DNSEndpoint, error) {
+	cached, err := get(ctx, r.client, key.Namespace, key.Name, &externaldnsv1alpha1.DNSEndpoint{})
+	known := s.memory.endpoints[key]
+	if err != nil || known == nil {
+		return cached, err
+	}
+	if cached == nil { // either the cache does not show it yet, or somebody deleted it
+		known, err = get(ctx, r.live, key.Namespace, key.Name, &externaldnsv1alpha1.DNSEndpoint{})
+		if err == nil && known == nil {
+			delete(s.memory.endpoints, key)
+		}
+		return known, err
+	}
+	if newer(known, cached) {
+		return known, nil
+	}
+	delete(s.memory.endpoints, key)
+	return cached, nil
+}
+
+// writeEndpoint creates or updates a DNSEndpoint, and remembers what became of it.
+func (r *domainReconciler) writeEndpoint(ctx context.Context, s *scope, desired, known *externaldnsv1alpha1.DNSEndpoint) error {
+	seen, err := r.children.endpoint(ctx, desired, known)
+	if seen != nil {
+		s.memory.endpoints[client.ObjectKeyFromObject(seen)] = seen
+	}
+	return err
+}
+
+// removeEndpoint deletes a DNSEndpoint; nil is nothing to do.
+func (r *domainReconciler) removeEndpoint(ctx context.Context, s *scope, known *externaldnsv1alpha1.DNSEndpoint) error {
+	if known == nil {
+		return nil
+	}
+	delete(s.memory.endpoints, client.ObjectKeyFromObject(known))
+	return r.children.remove(ctx, known)
+}

@@ -1,0 +1,81 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
+)
+
+// behind is a client that writes to the API server and reads from a cache that stands still.
+type behind struct {
+	client.Client
+
+	cache  client.Reader
+	writes int
+}
+
+func (b *behind) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
+	return b.cache.Get(ctx, key, into, opts...)
+}
+
+func (b *behind) Create(ctx context.Context, o client.Object, opts ...client.CreateOption) error {
+	b.writes++
+	return b.Client.Create(ctx, o, opts...)
+}
+
+func (b *behind) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
+	b.writes++
+	return b.Client.Update(ctx, o, opts...)
+}
+
+func TestAnEndpointIsKnownBeforeTheCacheShowsIt(t *testing.T) {
+	live := fake.NewClientBuilder().WithScheme(NewScheme()).WithStatusSubresource(&externaldnsv1alpha1.DNSEndpoint{}).Build()
+	b := &behind{Client: live, cache: fake.NewClientBuilder().WithScheme(NewScheme()).Build()}
+	r := &domainReconciler{client: b, live: live, children: children{client: b, live: live}}
+	s := &scope{domain: testDomain, memory: newMemories().of(testDomain)}
+	d := resources.Domain{Name: testDomain, Namespace: "mail"}
+	key := client.ObjectKey{Namespace: "mail", Name: resources.TXTEndpointName(testDomain)}
+	known := func() *externaldnsv1alpha1.DNSEndpoint {
+		t.Helper()
+		e, err := r.newestEndpoint(t.Context(), s, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	writes := func(id string, want int) {
+		t.Helper()
+		before := b.writes
+		for range 3 { // as in one pass after the other
+			if err := r.writeEndpoint(t.Context(), s, d.TXTEndpoint(id), known()); err != nil && !errors.Is(err, errStaleCache) {
+				t.Fatal(err)
+			}
+		}
+		if got, _ := resources.TXTEndpointID(known()); got != id || b.writes-before != want {
+			t.Errorf("id %q is known after %d writes; want %q after %d", got, b.writes-before, id, want)
+		}
+	}
+	writes("20260101000000aaaaaaaa", 1)
+	b.cache = fake.NewClientBuilder().WithScheme(NewScheme()).WithObjects(known()).Build()
+	writes("20260101000001bbbbbbbb", 1)
+	seen := known().DeepCopy()
+	seen.Status.ObservedGeneration = 7
+	if err := live.Status().Update(t.Context(), seen); err != nil {
+		t.Fatal(err)
+	}
+	writes("20260101000002cccccccc", 2) // the first meets a conflict
+
+	if err := live.Delete(t.Context(), known()); err != nil {
+		t.Fatal(err)
+	}
+	b.cache = fake.NewClientBuilder().WithScheme(NewScheme()).Build()
+	if e := known(); e != nil {
+		t.Errorf("known although it was deleted: %v", e)
+	}
+}
