@@ -193,6 +193,19 @@ func (s *sim) remembers(p *v1alpha1.MTASTSPublication, host string) bool {
 	})
 }
 
+// busyWrites in an hour are more than any edits and faults cause.
+const busyWrites = 400
+
+// checkBusy makes sure that writes come to an end (I9).
+func (s *sim) checkBusy() {
+	if hour := s.now.Truncate(time.Hour); !s.hour.Equal(hour) {
+		s.hour, s.writesBefore = hour, s.Writes
+	}
+	if s.Writes-s.writesBefore > busyWrites {
+		s.fail("%d writes within an hour (I9)", busyWrites)
+	}
+}
+
 // checkWrite sees every write of an operator.
 func (s *sim) checkWrite(c change) {
 	switch c.kind {

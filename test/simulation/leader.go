@@ -295,6 +295,7 @@ func (l *leader) write(ctx context.Context, verb string, r ref, do func(st *stor
 		return conflict(kindName[r.kind], r.name)
 	}
 	s.Writes++
+	s.checkBusy()
 	s.writing = fmt.Sprintf("%s %s %s", l.name, verb, r)
 	err := do(s.store)
 	s.writing = ""

@@ -73,8 +73,11 @@ type sim struct {
 	leaders []*leader
 	started int
 	// writing is the operator's write that is being made.
-	writing   string
-	lastError map[slot]string
+	writing string
+	// hour is when writesBefore were counted.
+	hour         time.Time
+	writesBefore int
+	lastError    map[slot]string
 	// stalled counts how deep passes are interrupted by others.
 	stalled int
 	// until when API calls fail now and then, and passes are interrupted.
