@@ -144,7 +144,7 @@ func (s *sim) dnsFault() {
 		s.txtStuck = true
 		s.after(d, func() { s.txtStuck = false; s.publishTXT() })
 	case 1:
-		s.goBack(pick(s, time.Hour, 5*time.Hour, 20*time.Hour))
+		s.goBack(s.longAgo())
 	case 2:
 		i := s.rnd.IntN(2)
 		s.tell("name server %d stands still for %s", i, d)
@@ -161,16 +161,11 @@ func (s *sim) dnsFault() {
 }
 
 // goBack shows an older id of ours in DNS, as when a zone is restored from a backup.
-func (s *sim) goBack(d time.Duration) {
-	old := s.longAgo()
-	for range 2 { // rather to a recent one
-		if other := s.longAgo(); other != nil && mtasts.ID(other.ID).Compare(mtasts.ID(old.ID)) > 0 {
-			old = other
-		}
-	}
-	if old == nil || s.spec.InForceID == "" || s.back != nil || mtasts.ID(old.ID).Compare(mtasts.ID(s.spec.InForceID)) >= 0 {
+func (s *sim) goBack(old *v1alpha1.Instance) {
+	if old == nil || s.spec == nil || s.last.State == v1alpha1.StateRemoving || !knows(s.spec, *old) || s.spec.InForceID == "" || s.back != nil || mtasts.ID(old.ID).Compare(mtasts.ID(s.spec.InForceID)) >= 0 {
 		return
 	}
+	d := pick(s, time.Hour, 5*time.Hour, 20*time.Hour)
 	s.tell("the zone goes back to id %s for %s", old.ID, d)
 	s.back, s.backTo, s.txtStuck = &episode{}, old.ID, true
 	s.zone = []string{old.ID}

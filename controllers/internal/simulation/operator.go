@@ -178,6 +178,10 @@ func (s *sim) write(spec *v1alpha1.MTASTSPublicationSpec) {
 	if s.chance(4) {
 		s.after(s.within(pick(s, 15*time.Second, 2*time.Minute)), s.unluckyStart)
 	}
+	if s.spec != nil && s.spec.Current != nil && s.spec.Current.Body != spec.Current.Body && s.chance(12) {
+		old := s.spec.Current
+		s.after(2*time.Hour+s.within(20*time.Hour), func() { s.goBack(old) })
+	}
 	s.spec = spec.DeepCopy()
 	if s.spec.UID == s.uid || s.spec.AnnouncedID == "" {
 		s.restored = time.Time{}
