@@ -171,6 +171,9 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 			s.checkHarm(before, *i)
 		}
 	}
+	if before != nil && before.AnnouncedID != "" && before.UID != after.UID && before.UID != s.uid && idOf(before) == idOf(after) {
+		s.fail("a restored copy goes on under id %s (I3)", idOf(after))
+	}
 	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "" || s.blind) && after.AnnouncedID != "" {
 		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
 	}

@@ -63,7 +63,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I2", name: "an id that no URL ever answers is stuck", file: "spread.go",
-		old: "if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {", new: "if false {",
+		old: "if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {", new: "if failing && false {",
 	},
 	{
 		promise: "I3", name: "an id is used again for the same policy", file: "decide.go",
@@ -108,8 +108,8 @@ var mutants = []mutant{
 		old: "p.event(v1alpha1.ReasonAdopted,", new: "p.fresh = true; p.event(v1alpha1.ReasonAdopted,",
 	},
 	{
-		promise: "I4", name: "the id goes to DNS before the publication has it", file: "spread.go",
-		old: "	p.Spec.AnnouncedID = p.Spec.Current.ID\n", new: "	p.Spec.InForceID, p.Spec.AnnouncedID = p.Spec.Current.ID, p.Spec.Current.ID\n",
+		promise: "I4", name: "the id that was minted last is not recorded", file: "decide.go",
+		old: "	p.Spec.LastID = string(id)\n	p.fresh, p.minted", new: "	p.fresh, p.minted",
 	},
 	{
 		promise: "I5", name: "what is superseded is not entered", file: "ledger.go",
