@@ -126,6 +126,11 @@ mutants: ## Put mistakes into the decision one by one: some history of SEEDS mus
 	@SIMULATION_SEEDS=$(SEEDS) \
 	  go test -count=1 -timeout 0 -tags mutants -run TestEveryMutantIsCaught ./controllers/internal/simulation
 
+# Built on first use from Go modules and Debian packages; test/e2e/README.md says from which.
+.PHONY: e2e
+e2e: ## Run the stories of test/e2e in a real cluster (twenty minutes). RUN=name selects.
+	@RUN='$(RUN)' PARALLEL=$(PARALLEL) test/e2e/run.sh
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s).
 	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file target; do \

@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+)
+
+// This external-dns creates records and never updates them: old ones do so for TXT records, and any
+// with --policy=create-only.
+func TestExternalDNSThatNeverUpdates(t *testing.T) {
+	t.Parallel()
+	s := begin(t, "frozen") // the domain of the second external-dns
+	s.publish("testing", "mx1")
+	id := s.inForce()
+
+	s.publish("enforce", "mx1")
+	message := s.condition(15*time.Minute, v1alpha1.ConditionDNSPublished, metav1.ConditionFalse, v1alpha1.ReasonDiffers)
+	s.say("DNSPublished=False: %s", message)
+	for _, hint := range []string{id, "external-dns", "v0.22", "--policy"} {
+		if !strings.Contains(message, hint) {
+			t.Errorf("the message does not mention %s: %s", hint, message)
+		}
+	}
+	if published, err := s.publishedID(s.ctx, s.domain); err != nil || published != id {
+		t.Errorf("DNS has %s, %v", published, err)
+	}
+}
+
+// Somebody has published an id by hand before; external-dns leaves such a record alone for ever.
+func TestStrangersRecord(t *testing.T) {
+	t.Parallel()
+	s := begin(t, "stranger")
+	s.must(s.setRecords(s.ctx, "_mta-sts."+s.domain, "TXT", `"v=STSv1; id=20200101;"`))
+	s.publish("testing", "mx1")
+
+	message := s.condition(15*time.Minute, v1alpha1.ConditionDNSPublished, metav1.ConditionFalse, v1alpha1.ReasonForeignPublisher)
+	s.say("DNSPublished=False: %s", message)
+	if !strings.Contains(message, "20200101") {
+		t.Errorf("the message does not name the id: %s", message)
+	}
+
+	s.must(s.setRecords(s.ctx, "_mta-sts."+s.domain, "TXT"))
+	s.inForce()
+}
+
+// A namespace that allows only restricted pods gets the policy server and a certificate all the same.
+func TestRestrictedNamespace(t *testing.T) {
+	t.Parallel()
+	s := begin(t, "restricted", "pod-security.kubernetes.io/enforce=restricted", "pod-security.kubernetes.io/warn=restricted")
+	s.publish("enforce", "mx1")
+	s.inForce()
+	s.enforced("mx1")
+	s.send("restricted").delivered("mx1", verified)
+}
+
+// The certificate is renewed under the eyes of a sender: it notices nothing, and the id stays.
+func TestCertificateRenewal(t *testing.T) {
+	t.Parallel()
+	s := begin(t, "renewal")
+	s.publish("testing", "mx1")
+	id := s.inForce()
+	s.poll()
+	before := s.serial()
+
+	// What cmctl renew does.
+	s.run("", "-n", s.namespace, "patch", "certificate", "mta-sts."+s.domain, "--subresource=status", "--type=merge", "-p",
+		fmt.Sprintf(`{"status":{"conditions":[{"type":"Issuing","status":"True","reason":"ManuallyTriggered","message":"by the test","lastTransitionTime":%q}]}}`,
+			time.Now().UTC().Format(time.RFC3339)))
+	s.eventually(long, "a new certificate", func(context.Context) error {
+		if s.serial() == before {
+			return errNotYet
+		}
+		return nil
+	})
+	s.condition(long, v1alpha1.ConditionCertificateReady, metav1.ConditionTrue, v1alpha1.ReasonIssued)
+	if after := s.inForce(); after != id {
+		t.Errorf("id %s became %s", id, after)
+	}
+	s.consistent()
+}
+
+// serial is the revision of the Secret that the Ingress uses.
+func (s *story) serial() string {
+	s.t.Helper()
+	return s.run("", "-n", s.namespace, "get", "certificate", "mta-sts."+s.domain, "-o", "jsonpath={.status.revision}{.status.notBefore}")
+}

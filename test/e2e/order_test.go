@@ -1,0 +1,33 @@
+package e2e
+
+import (
+	"testing"
+)
+
+// Two replicas get an edit when their kubelets please; a sender that looks ten times a second must
+// never find a new id with an old policy.
+func TestEditWhileSendersLook(t *testing.T) {
+	t.Parallel()
+	s := begin(t, "order")
+	s.publish("testing", "mx1")
+	id := s.inForce()
+	s.poll()
+
+	for _, edit := range []struct {
+		what, mode string
+		mx         []string
+	}{
+		{"testing to enforce", "enforce", []string{"mx1"}},
+		{"a second MX pattern", "enforce", []string{"mx1", "mx2"}},
+		{"back to testing", "testing", []string{"mx1", "mx2"}},
+	} {
+		watch := s.watch(id)
+		s.publish(edit.mode, edit.mx...)
+		watch.print(edit.what)
+		id = s.inForce()
+	}
+
+	if r := s.consistent(); r.Pairs[len(r.Pairs)-1].ID != id {
+		t.Errorf("at the end the sender saw %s instead of %s", r.Pairs[len(r.Pairs)-1].ID, id)
+	}
+}
