@@ -171,8 +171,13 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 			s.checkHarm(before, *i)
 		}
 	}
-	if before != nil && before.AnnouncedID != "" && before.UID != after.UID && before.UID != s.uid && idOf(before) == idOf(after) {
-		s.fail("a restored copy goes on under id %s (I3)", idOf(after))
+	if before != nil && before.AnnouncedID != "" && before.UID != after.UID && before.UID != s.uid {
+		if idOf(before) == idOf(after) {
+			s.fail("a restored copy goes on under id %s (I3)", idOf(after))
+		}
+		if after.Retirement != nil {
+			s.fail("a restored copy goes on with a retirement of %s (I6)", after.Retirement.StartedAt)
+		}
 	}
 	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "" || s.blind) && after.AnnouncedID != "" {
 		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
@@ -231,6 +236,9 @@ func (s *sim) checkTXT(id string) {
 	}
 	if id == s.spec.InForceID {
 		return // what was in force is put back at any time: a dark record protects nobody
+	}
+	if s.foreign != nil && !s.blind && s.now.Sub(s.foreignSince) > time.Hour {
+		s.fail("id %s goes to DNS while the policy URL serves somebody else's policy since %s (I1)", id, s.foreignSince)
 	}
 	for _, p := range s.pods {
 		if p.counted() && p.id() != id {

@@ -185,7 +185,7 @@ func (s *sim) urlFault() {
 	d := s.lasting()
 	if s.chance(3) && s.last.State == v1alpha1.StateInForce {
 		p := s.randomPolicy()
-		s.foreign, s.foreignStory = &publication.Seen{Policy: p}, &episode{}
+		s.foreign, s.foreignStory, s.foreignSince = &publication.Seen{Policy: p}, &episode{}, s.now
 		s.tell("somebody else answers at the policy URL for %s: %s %v", d, p.Mode, p.MX)
 		s.after(d, s.hostMoves)
 		return

@@ -33,7 +33,7 @@ func (s *sim) populate() {
 	}
 	if s.chance(4) {
 		p := s.randomPolicy()
-		s.foreign, s.foreignStory = &publication.Seen{Policy: p}, &episode{seen: true}
+		s.foreign, s.foreignStory, s.foreignSince = &publication.Seen{Policy: p}, &episode{seen: true}, s.now
 		s.zone = []string{foreignID}
 		s.nameservers[0], s.nameservers[1] = s.zone, s.zone
 		s.tell("somebody else publishes %s %v", p.Mode, p.MX)

@@ -23,6 +23,7 @@ type internet struct {
 	fault        publication.Outcome
 	foreign      *publication.Seen
 	foreignStory *episode
+	foreignSince time.Time
 	// blind keeps the operator, and only it, from seeing the policy URL; certificate is set while the
 	// fault is that there is none yet.
 	blind, certificate bool
