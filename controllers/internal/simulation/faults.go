@@ -162,7 +162,7 @@ func (s *sim) dnsFault() {
 
 // goBack shows an older id of ours in DNS, as when a zone is restored from a backup.
 func (s *sim) goBack(old *v1alpha1.Instance) {
-	if old == nil || s.spec == nil || s.last.State == v1alpha1.StateRemoving || !knows(s.spec, *old) || s.spec.InForceID == "" || s.back != nil || mtasts.ID(old.ID).Compare(mtasts.ID(s.spec.InForceID)) >= 0 {
+	if old == nil || s.spec == nil || !s.now.Before(birth.Add(length)) || s.last.State == v1alpha1.StateRemoving || !knows(s.spec, *old) || s.spec.InForceID == "" || s.back != nil || mtasts.ID(old.ID).Compare(mtasts.ID(s.spec.InForceID)) >= 0 {
 		return
 	}
 	d := pick(s, time.Hour, 5*time.Hour, 20*time.Hour)

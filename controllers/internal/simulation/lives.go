@@ -159,7 +159,10 @@ func (s *sim) promised(spec *v1alpha1.MTASTSPublicationSpec, c *sender) bool {
 	return !slices.ContainsFunc(c.refuses, func(host string) bool {
 		return !slices.ContainsFunc(entries, func(e v1alpha1.LedgerEntry) bool {
 			until := s.now.Add(time.Duration(e.MaxAgeSeconds) * time.Second)
-			if e.CachedUntil != nil {
+			// A later date is a clock's that was ahead: the entry stands for it by chance only.
+			if longest := until.Add(s.ttlMost); e.CachedUntil != nil && e.CachedUntil.After(longest) {
+				until = longest
+			} else if e.CachedUntil != nil {
 				until = e.CachedUntil.Time
 			}
 			return !mtasts.Policy{MX: e.MX}.Covers(host) && !until.Before(c.until)

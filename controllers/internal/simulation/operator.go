@@ -28,9 +28,10 @@ type operator struct {
 	restFor string
 	wake    time.Time
 	last    publication.Decision
-	// crash makes the operator end right after its next write.
-	crash bool
-	uids  int
+	// crash makes the operator end right after its next write; until it returns there is none.
+	crash   bool
+	returns time.Time
+	uids    int
 	// exceeded is set while a live object carries a greater id than the publication knows.
 	exceeded bool
 }
@@ -63,6 +64,10 @@ func (s *sim) wakeIn(d time.Duration) {
 
 // pass decides until nothing more must be known, and carries the decision out.
 func (s *sim) pass() {
+	if wait := s.returns.Sub(s.now); wait > 0 {
+		s.wakeIn(wait)
+		return
+	}
 	s.Passes++
 	o := s.observe()
 	for range passLooks {
@@ -157,6 +162,7 @@ func (s *sim) apply(d publication.Decision) {
 		if s.crash {
 			s.tell("operator: crash")
 			s.restart(s.skew)
+			s.returns = s.now.Add(s.within(pick(s, time.Second, 4*time.Minute)))
 			return
 		}
 	}
