@@ -94,8 +94,12 @@ func (r *serverReconciler) forgetGone(state *serverState, pods []corev1.Pod) {
 // nudge touches the annotation of lagging pods, twice at most per shard write: first when kubelets
 // can have seen the write, and once more for those that had not.
 func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods []corev1.Pod, behind map[string]bool) error {
-	if state.writtenAt.IsZero() || !state.dirtySince.IsZero() || state.nudges >= 2 || len(behind) == 0 {
+	if !state.dirtySince.IsZero() || state.nudges >= 2 || len(behind) == 0 {
 		return nil
+	}
+	if state.writtenAt.IsZero() {
+		// The operator before this one wrote, and may have ended before it told the pods.
+		state.writtenAt = r.Clock.Now()
 	}
 	wait := r.Timings.NudgeAfter
 	if state.nudges == 1 {
