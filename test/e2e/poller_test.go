@@ -79,17 +79,25 @@ func newer(later []pair, p pair) bool {
 	return slices.ContainsFunc(later, func(l pair) bool { return l.ID > p.ID && p.matches(l.ID) })
 }
 
+// timeline says for each id how long a sender saw it, and with which bodies.
 func timeline(pairs []pair) string {
 	var text strings.Builder
-	for _, p := range pairs {
-		body := "with its own body"
-		switch {
-		case p.ID == "":
-			body = "nothing yet"
-		case !p.matches(p.ID):
-			body = "with the body of a newer id"
+	for len(pairs) > 0 {
+		end := slices.IndexFunc(pairs, func(p pair) bool { return p.ID != pairs[0].ID })
+		if end < 0 {
+			end = len(pairs)
 		}
-		fmt.Fprintf(&text, "\n  %s – %s  %5d × %s %s", p.First.Format(time.TimeOnly), p.Last.Format(time.TimeOnly), p.Count, p.ID, body)
+		own, other := 0, 0
+		for _, p := range pairs[:end] {
+			if p.matches(p.ID) {
+				own += p.Count
+			} else {
+				other += p.Count
+			}
+		}
+		fmt.Fprintf(&text, "\n  %s – %s  id %-22s %5d times with its own body, %4d with another", pairs[0].First.Format(time.TimeOnly),
+			pairs[end-1].Last.Format(time.TimeOnly), pairs[0].ID, own, other)
+		pairs = pairs[end:]
 	}
 	return text.String()
 }

@@ -61,6 +61,8 @@ func newPoller(domain, authority, resolver, roots string) (*poller, error) {
 	if !pool.AppendCertsFromPEM(content) {
 		return nil, fmt.Errorf("%s holds no certificate", roots)
 	}
+	// By its full name, or resolv.conf's search list is tried first.
+	host := "mta-sts." + domain + ".:443"
 	dialer := &net.Dialer{Timeout: patience, Resolver: &net.Resolver{
 		PreferGo: true,
 		Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -72,8 +74,11 @@ func newPoller(domain, authority, resolver, roots string) (*poller, error) {
 		client: &http.Client{
 			Timeout: patience,
 			Transport: &http.Transport{
-				DialContext: dialer.DialContext, DisableKeepAlives: true,
-				TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
+				DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return dialer.DialContext(ctx, network, host)
+				},
+				DisableKeepAlives: true,
+				TLSClientConfig:   &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("redirected") },
 		},
