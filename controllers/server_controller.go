@@ -136,12 +136,20 @@ func highest(shards map[int]*corev1.ConfigMap) int {
 }
 
 // anchor makes sure of the ServiceAccount that owns everything else of the server. Its UID is empty
-// until the cache shows it.
+// in the pass that makes it, and while it is being deleted.
 func (r *serverReconciler) anchor(ctx context.Context, namespace string) (resources.Server, error) {
 	server := resources.Server{Namespace: namespace, OperatorNamespace: r.OperatorNamespace, Config: r.Config.Server}
 	account, err := get(ctx, r.client, namespace, resources.ServerName, &corev1.ServiceAccount{})
 	if err != nil {
 		return server, err
+	}
+	if account == nil { // or the cache does not show it: for a moment, or for as long as a watch stands still
+		if account, err = get(ctx, r.live, namespace, resources.ServerName, &corev1.ServiceAccount{}); err != nil {
+			return server, err
+		}
+		if account != nil && !isOurs(account, "") {
+			account = nil // which applying it refuses
+		}
 	}
 	if account != nil && !account.DeletionTimestamp.IsZero() {
 		return server, nil

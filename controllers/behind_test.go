@@ -5,6 +5,9 @@ import (
 	"errors"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
@@ -32,6 +35,29 @@ func (b *behind) Create(ctx context.Context, o client.Object, opts ...client.Cre
 func (b *behind) Update(ctx context.Context, o client.Object, opts ...client.UpdateOption) error {
 	b.writes++
 	return b.Client.Update(ctx, o, opts...)
+}
+
+func (b *behind) Apply(ctx context.Context, ac runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+	b.writes++
+	return b.Client.Apply(ctx, ac, append(opts, client.FieldOwner(FieldOwner))...)
+}
+
+func TestTheAnchorIsKnownBeforeTheCacheShowsIt(t *testing.T) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "mail", Name: resources.ServerName, UID: "anchor", Labels: resources.ServerLabels(),
+	}}
+	live := fake.NewClientBuilder().WithScheme(NewScheme()).WithObjects(account).Build()
+	b := &behind{Client: live, cache: fake.NewClientBuilder().WithScheme(NewScheme()).Build()}
+	r := &serverReconciler{client: b, live: live, children: children{client: b, live: live}}
+	for range 3 {
+		server, err := r.anchor(t.Context(), "mail")
+		if err != nil || server.Anchor != "anchor" {
+			t.Errorf("the anchor is %q: %v", server.Anchor, err)
+		}
+	}
+	if b.writes != 1 { // which completes what the test made
+		t.Errorf("%d writes", b.writes)
+	}
 }
 
 func TestAnEndpointIsKnownBeforeTheCacheShowsIt(t *testing.T) {
