@@ -333,6 +333,10 @@ func (s *sim) operatorFault() {
 	}
 	l := s.leaders[len(s.leaders)-1]
 	d := pick(s, 30*time.Second, 5*time.Minute, time.Hour, 6*time.Hour)
+	if s.chance(2) { // it matters most while something is on its way
+		on := s.domains[s.rnd.IntN(len(s.domains))]
+		s.after(s.within(pick(s, 10*time.Second, 5*time.Minute)), func() { s.edit(on) })
+	}
 	switch s.rnd.IntN(7) {
 	case 0:
 		l.end("restart")

@@ -56,6 +56,7 @@ func (s *sim) settleOn(d *domain, keep bool) {
 	for _, p := range s.publications(d.name) {
 		if p.Status.State == v1alpha1.StateConflict { // as its status tells people to
 			s.tell("person: delete publication %s/%s", p.Namespace, p.Name)
+			s.excuse(d, 10*time.Minute)
 			_ = s.store.delete(p, client.DeleteOptions{}, person) // listed a moment ago
 		}
 	}
