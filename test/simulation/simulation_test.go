@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// boundedSeeds take half a minute; `make simulate` runs as many as it is told to.
-const boundedSeeds = 8
+// boundedSeeds take a few seconds of two processors; `make simulate` runs as many as it is told to.
+const boundedSeeds = 6
 
 func TestWeeksOfFaultsBreakNoPromise(t *testing.T) {
 	first, count := uint64(0), uint64(boundedSeeds)
