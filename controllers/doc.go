@@ -20,6 +20,12 @@
 // (never from policies), asks every pod which instance of which host it serves, and wakes the domains
 // for which the answer changed.
 //
+// # The MX host controller
+//
+// Its key is the name of a mail server. It asks each for STARTTLS as a sender does, about once a day and
+// one connection at a time, however many policies name it, and wakes the domains for which the answer
+// changed.
+//
 // # Fences
 //
 // Ids are fencing tokens: neither a shard nor a TXT record ever goes from a greater id to a smaller

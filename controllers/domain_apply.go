@@ -203,6 +203,6 @@ func (r *domainReconciler) removeAll(ctx context.Context, s *scope) error {
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting publication %s: %w", s.domain, err)
 	}
-	r.memories.forget(s.domain)
+	r.forget(ctx, s.domain)
 	return nil
 }

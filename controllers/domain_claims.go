@@ -133,6 +133,12 @@ func wantedPolicy(p *v1alpha1.MTASTSPolicy) mtasts.Policy {
 	return mtasts.Policy{Mode: mtasts.Mode(p.Spec.Mode), MX: p.Spec.MX, MaxAgeSeconds: int64(p.Spec.MaxAgeSeconds)}
 }
 
+// forget drops what is remembered about a domain that is not published any more.
+func (r *domainReconciler) forget(ctx context.Context, domain string) {
+	r.memories.forget(domain)
+	r.mxHosts.want(ctx, domain, nil, nil, false, r.Clock.Now())
+}
+
 // claimsOf reads the claims on a domain from the cache, each in the newest version that is known.
 func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims, error) {
 	var policies v1alpha1.MTASTSPolicyList
@@ -144,7 +150,7 @@ func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims,
 		return claims{}, fmt.Errorf("listing publications of %s: %w", domain, err)
 	}
 	if len(policies.Items)+len(publications.Items) == 0 {
-		r.memories.forget(domain)
+		r.forget(ctx, domain)
 	}
 	known := r.memories.of(domain)
 	for i := range policies.Items {

@@ -133,7 +133,33 @@ func (r *domainReconciler) lookMX(ctx context.Context, s *scope) {
 	} else if s.memory.mx != nil {
 		out.Hosts = s.memory.mx.Hosts
 	}
-	s.memory.mx, s.observation.MX = out, out
+	s.memory.mx = out
+	if s.winner == nil {
+		r.mxHosts.want(ctx, s.domain, nil, nil, false, now)
+	} else {
+		r.mxHosts.want(ctx, s.domain, out.Hosts, working(s.winner.Status.MX), s.mayBeHeld(), now)
+	}
+	r.observeMX(s)
+}
+
+// observeMX puts together what DNS said about the MX hosts and what they did.
+func (r *domainReconciler) observeMX(s *scope) {
+	s.observation.MX = nil
+	if s.memory.mx != nil {
+		mx := *s.memory.mx
+		s.mail = r.mxHosts.seen(mx.Hosts)
+		mx.Failing, mx.Asking = judgeMX(mx.Hosts, s.mail, r.Clock.Now(), r.Timings)
+		s.observation.MX = &mx
+	}
+}
+
+// mayBeHeld says whether a change is wanted that the MX hosts may hold.
+func (s *scope) mayBeHeld() bool {
+	if s.winner.Spec.Mode != v1alpha1.ModeEnforce || s.winner.Spec.Preflight == v1alpha1.PreflightAdvise {
+		return false
+	}
+	return s.publication == nil || s.publication.Spec.Current == nil ||
+		!wantedPolicy(s.winner).Equal(publication.PolicyOf(*s.publication.Spec.Current))
 }
 
 // lookPublic asks the policy URL for the current instance, as a strict sender would.

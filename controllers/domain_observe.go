@@ -33,6 +33,9 @@ type scope struct {
 	txtEndpoint  *externaldnsv1alpha1.DNSEndpoint
 	rptEndpoint  *externaldnsv1alpha1.DNSEndpoint
 
+	// mail is what the live MX hosts did when asked for STARTTLS, by host.
+	mail map[string]mxSeen
+
 	// taken names a child whose name somebody else's object bears; "" if there is none.
 	taken string
 	// failed is why some of the children could not be written.
@@ -84,7 +87,8 @@ func (s *scope) delivery() v1alpha1.Delivery {
 // now keeps the publication as it is.
 func (r *domainReconciler) observeClaim(ctx context.Context, s *scope) error {
 	o := &s.observation
-	o.World, o.DNS, o.MX, o.Public = s.memory.world, s.memory.dns, s.memory.mx, s.memory.public
+	o.World, o.DNS, o.Public = s.memory.world, s.memory.dns, s.memory.public
+	r.observeMX(s)
 	o.TTLSeconds = s.settings.TTLSeconds
 	if s.winner == nil {
 		return r.observeAbsence(ctx, s)

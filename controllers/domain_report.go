@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -77,12 +78,35 @@ func (r *domainReconciler) reportPolicy(ctx context.Context, m *memory, policy *
 	updated := policy.DeepCopy()
 	updated.Status = status
 	patch := client.MergeFromWithOptions(policy, client.MergeFromWithOptimisticLock{})
-	if err := r.client.Status().Patch(ctx, updated, patch); client.IgnoreNotFound(err) != nil {
+	switch err := r.client.Status().Patch(ctx, updated, patch); {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
 		return fmt.Errorf("reporting policy %s/%s: %w", policy.Namespace, policy.Name, err)
 	}
 	m.wrote[updated.UID] = updated
+	r.tellTurns(policy, updated)
 	return nil
 }
+
+// tellTurns records an event when something that people should hear of was found to be wrong, and when it
+// is right again.
+func (r *domainReconciler) tellTurns(before, after *v1alpha1.MTASTSPolicy) {
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionMXAligned} {
+		was, is := apimeta.FindStatusCondition(before.Status.Conditions, kind), apimeta.FindStatusCondition(after.Status.Conditions, kind)
+		wasWrong := was != nil && was.Status == metav1.ConditionFalse
+		switch {
+		case is == nil:
+		case is.Status == metav1.ConditionFalse && !wasWrong:
+			r.recorder.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, "Watch", "%s", shorten(is.Message, maxNote))
+		case is.Status == metav1.ConditionTrue && wasWrong:
+			r.recorder.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, "Watch", "%s", shorten(is.Message, maxNote))
+		}
+	}
+}
+
+// maxNote is what the API server accepts as the note of an event.
+const maxNote = 1024
 
 // reportPublication mirrors the state; a condition only while the publication has no policy to show more.
 func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) error {
@@ -158,9 +182,9 @@ func (r *domainReconciler) tell(ctx context.Context, s *scope) {
 			kind = corev1.EventTypeWarning
 		}
 		if s.winner != nil {
-			r.recorder.Eventf(s.winner, s.publication, kind, e.Reason, "Publish", "%s", e.Message)
+			r.recorder.Eventf(s.winner, s.publication, kind, e.Reason, "Publish", "%s", shorten(e.Message, maxNote))
 		} else {
-			r.recorder.Eventf(s.publication, nil, kind, e.Reason, "Retire", "%s", e.Message)
+			r.recorder.Eventf(s.publication, nil, kind, e.Reason, "Retire", "%s", shorten(e.Message, maxNote))
 		}
 		log.FromContext(ctx).Info(e.Message, "reason", e.Reason, "domain", s.domain, "namespace", s.publication.Namespace)
 	}

@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"net/netip"
-	"strings"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,79 +11,6 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/tlsrpt"
 )
-
-// mxAligned compares the live MX hosts with what is served. While they cannot be looked up, those that
-// were seen last stand for them: what is said of a host is about the policy of today.
-func (w *statusWriter) mxAligned() {
-	kind, mx := v1alpha1.ConditionMXAligned, w.observation.MX
-	if w.current == nil {
-		return
-	}
-	var hosts []string
-	switch {
-	case mx == nil || mx.Answer == publication.Unknown:
-		if hosts = w.lastMX(); len(hosts) == 0 {
-			if w.was(kind) == nil {
-				w.set(kind, metav1.ConditionUnknown, v1alpha1.ReasonMXLookupPending, "the MX records have not been looked up yet")
-			}
-			return
-		}
-	case mx.Null && w.current.Mode == v1alpha1.ModeEnforce:
-		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonNullMX, "the domain's MX record says that it receives no mail")
-		w.status.MX = nil
-		return
-	default:
-		hosts = mx.Hosts
-	}
-	policy := publication.PolicyOf(*w.current)
-	w.status.MX = w.mxHosts(policy, hosts)
-	var uncovered []string
-	for _, host := range hosts {
-		if !policy.Covers(host) {
-			uncovered = append(uncovered, host)
-		}
-	}
-	list := strings.Join(uncovered, ", ")
-	switch {
-	case len(uncovered) == 0:
-		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonCovered, "the policy covers every live MX host")
-	case w.current.Mode == v1alpha1.ModeEnforce:
-		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonUncoveredMX, "senders refuse "+list+": add to spec.mx what is missing, or set mode: testing until that is sorted out")
-	default:
-		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonNotEnforced, "mode "+string(w.current.Mode)+" makes senders refuse nothing; under mode enforce they would refuse "+list)
-	}
-}
-
-// lastMX are the live MX hosts as the status shows them.
-func (w *statusWriter) lastMX() []string {
-	out := make([]string, 0, len(w.policy.Status.MX))
-	for _, mx := range w.policy.Status.MX {
-		out = append(out, mx.Host)
-	}
-	return out
-}
-
-// mxHosts says for each live host what senders do with it, and since when no cached policy refuses it.
-func (w *statusWriter) mxHosts(policy mtasts.Policy, hosts []string) []v1alpha1.MXHost {
-	out := make([]v1alpha1.MXHost, 0, len(hosts))
-	for _, host := range hosts {
-		h := v1alpha1.MXHost{Host: host, State: v1alpha1.MXCovered}
-		if !policy.Covers(host) {
-			h.State = v1alpha1.MXUncovered
-			h.Message = "no pattern of spec.mx covers this host"
-		}
-		after, open, id := publication.SafeAfter(&w.publication.Spec, host)
-		switch {
-		case open && h.State == v1alpha1.MXCovered:
-			h.Message = "policy " + id + ", which senders may still fetch, refuses this host"
-		case after != nil && after.After(w.now.Time):
-			h.SafeAfter = after
-			h.Message = "policy " + id + ", cached by senders, refuses this host until then"
-		}
-		out = append(out, h)
-	}
-	return out[:min(len(out), 100)]
-}
 
 // records lists the DNS records of the domain. What was published keeps its state until a condition
 // says otherwise, so that single failed looks do not show.

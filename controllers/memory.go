@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"fmt"
-	"hash/fnv"
 	"net/http"
 	"slices"
 	"sync"
@@ -139,7 +138,7 @@ func (m *memory) restDue(inForce string, well bool, now time.Time, t publication
 	if m.lookAt.IsZero() || m.lookFor != inForce {
 		wait := t.PollMost
 		if m.dns == nil && well {
-			wait = time.Duration(m.spread() * float64(t.LookInterval))
+			wait = time.Duration(spreadOf(m.domain) * float64(t.LookInterval))
 		}
 		m.lookAt, m.lookFor = now.Add(wait), inForce
 	}
@@ -152,14 +151,7 @@ func (m *memory) rested(now time.Time, t publication.Timings) {
 		m.lookAt = now.Add(t.ProofPeriod / time.Duration(t.ProofLooks))
 		return
 	}
-	m.lookAt = now.Add(time.Duration((0.8 + 0.4*m.spread()) * float64(t.LookInterval)))
-}
-
-// spread is a number in [0,1) that differs between domains and does not change.
-func (m *memory) spread() float64 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(m.domain))
-	return float64(h.Sum32()) / (1 << 32)
+	m.lookAt = now.Add(time.Duration((0.8 + 0.4*spreadOf(m.domain)) * float64(t.LookInterval)))
 }
 
 // apiDate remembers the Date of the API server's last answer.

@@ -27,8 +27,8 @@ type Parts struct {
 	Pods http.RoundTripper
 }
 
-// reconcilers puts both controllers together; they share what pods answered.
-func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *serverReconciler) {
+// reconcilers puts the controllers together; they share what pods and MX hosts answered.
+func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *serverReconciler, *mxHostReconciler) {
 	shared := newInstances(newAsker(o.Clock, p.Pods))
 	written := children{client: p.Client, live: p.Live}
 	domains := &domainReconciler{
@@ -36,12 +36,16 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 		recorder: p.Recorder, memories: newMemories(), bounds: p.Bounds,
 		disappeared: &disappearances{every: o.Timings.RetireGrace / 60},
 		restLooks:   rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond),
+		mxHosts:     newMXHosts(o.Timings),
 	}
 	servers := &serverReconciler{
 		Options: o, client: p.Client, live: p.Live, children: written, instances: shared,
 		namespaces: map[string]*serverState{},
 	}
-	return domains, servers
+	mail := &mxHostReconciler{
+		Options: o, hosts: domains.mxHosts, wake: shared.wakeUp, limiter: rate.NewLimiter(mxHostsPerSecond, 5*mxHostsPerSecond),
+	}
+	return domains, servers, mail
 }
 
 // Passes are the controllers as functions, without a manager, its watches and its queues: who calls
@@ -49,6 +53,7 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 type Passes struct {
 	domains *domainReconciler
 	servers *serverReconciler
+	mxHosts *mxHostReconciler
 }
 
 // NewPasses makes the controllers of one operator, which remembers nothing yet.
@@ -58,8 +63,9 @@ func NewPasses(p Parts, o Options) *Passes {
 		watched: map[schema.GroupVersionKind]bool{certificates: true, dnsEndpoints: true}, looked: make(chan struct{}),
 	}
 	close(kinds.looked)
-	domains, servers := reconcilers(p, o, kinds)
-	return &Passes{domains: domains, servers: servers}
+	domains, servers, mxHosts := reconcilers(p, o, kinds)
+	mxHosts.limiter.SetLimit(rate.Inf)
+	return &Passes{domains: domains, servers: servers, mxHosts: mxHosts}
 }
 
 // Domain makes one pass over a domain.
@@ -70,6 +76,20 @@ func (p *Passes) Domain(ctx context.Context, domain string) (reconcile.Result, e
 // Namespace makes one pass over the policy server of a namespace.
 func (p *Passes) Namespace(ctx context.Context, namespace string) (reconcile.Result, error) {
 	return p.servers.Reconcile(ctx, namespaceKey{namespace})
+}
+
+// MXHosts asks the MX hosts that a pass wants to be asked.
+func (p *Passes) MXHosts(ctx context.Context) error {
+	for {
+		select {
+		case e := <-p.domains.mxHosts.due:
+			if _, err := p.mxHosts.Reconcile(ctx, e.Object); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
 }
 
 // Woken takes the domains that a pass wants to be looked at again, sorted.

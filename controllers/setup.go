@@ -40,7 +40,7 @@ func Setup(mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	kinds := &optionalKinds{mapper: mgr.GetRESTMapper(), every: o.Timings.CRDPoll, watched: map[schema.GroupVersionKind]bool{}, looked: make(chan struct{})}
-	domains, servers := reconcilers(Parts{
+	domains, servers, mxHosts := reconcilers(Parts{
 		Client: mgr.GetClient(), Live: live, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Bounds: clocked.bounds,
 	}, o, kinds)
 	if err := setupServers(mgr, servers); err != nil {
@@ -48,6 +48,9 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	}
 	if err := setupDomains(mgr, domains); err != nil {
 		return fmt.Errorf("setting up the domain controller: %w", err)
+	}
+	if err := setupMXHosts(mgr, mxHosts); err != nil {
+		return fmt.Errorf("setting up the MX host controller: %w", err)
 	}
 	return nil
 }
@@ -157,4 +160,20 @@ func setupServers(mgr ctrl.Manager, r *serverReconciler) error {
 		Complete(r)
 }
 
-var _ reconcile.TypedReconciler[domainKey] = &domainReconciler{}
+// setupMXHosts adds the controller that asks MX hosts for STARTTLS. Nothing in the cluster wakes it.
+func setupMXHosts(mgr ctrl.Manager, r *mxHostReconciler) error {
+	return builder.TypedControllerManagedBy[mxHostKey](mgr).
+		Named("mxhost").
+		WatchesRawSource(source.TypedChannel(r.hosts.due, handler.TypedFuncs[mxHostKey, mxHostKey]{
+			GenericFunc: func(_ context.Context, e event.TypedGenericEvent[mxHostKey], q workqueue.TypedRateLimitingInterface[mxHostKey]) {
+				q.Add(e.Object)
+			},
+		})).
+		WithOptions(controller.TypedOptions[mxHostKey]{MaxConcurrentReconciles: mxHostWorkers, ReconciliationTimeout: probeTimeout}).
+		Complete(r)
+}
+
+var (
+	_ reconcile.TypedReconciler[domainKey] = &domainReconciler{}
+	_ reconcile.TypedReconciler[mxHostKey] = &mxHostReconciler{}
+)

@@ -18,7 +18,7 @@ const (
 	ConditionPolicyReachable = "PolicyReachable"
 	// ConditionDNSPublished is True when DNS answers exactly the announced id.
 	ConditionDNSPublished = "DNSPublished"
-	// ConditionMXAligned is True when the policy covers every live MX host.
+	// ConditionMXAligned is True when no sender that holds the policy, or an older one, is known to refuse a live MX host.
 	ConditionMXAligned = "MXAligned"
 	// ConditionReconciling is present, and True, while a change is on its way.
 	ConditionReconciling = "Reconciling"
@@ -138,6 +138,10 @@ const (
 	ReasonNullMX = "NullMX"
 	// ReasonMXLookupPending: the MX records are being looked up.
 	ReasonMXLookupPending = "MXLookupPending"
+	// ReasonSTARTTLSFailing: a live MX host does not offer TLS as mode enforce demands it; senders deliver nothing there.
+	ReasonSTARTTLSFailing = "STARTTLSFailing"
+	// ReasonCachedPoliciesRefuse: the policy covers every live MX host, but senders may still hold an older one that does not.
+	ReasonCachedPoliciesRefuse = "CachedPoliciesRefuse"
 	// ReasonNotEnforced: the mode does not make senders refuse anything.
 	ReasonNotEnforced = "NotEnforced"
 )
@@ -153,6 +157,12 @@ const (
 	ReasonStillAnswered = "StillAnswered"
 	// ReasonOrphaned: the policy object is gone, and everything stays as it is.
 	ReasonOrphaned = "Orphaned"
+)
+
+// Reasons that only status.mx bears, beside those of a strict sender.
+const (
+	// ReasonEgressBlocked: no MX host at all can be reached at port 25 from the cluster.
+	ReasonEgressBlocked = "EgressBlocked"
 )
 
 // Reasons of events that no condition bears.

@@ -48,21 +48,6 @@ const (
 	RecordUnknown RecordState = "Unknown"
 )
 
-// MXState says whether senders that follow the policy would use an MX host.
-//
-// +kubebuilder:validation:Enum=Covered;Uncovered;Unknown
-type MXState string
-
-// The states of an MX host.
-const (
-	// MXCovered: a pattern of the policy covers the host.
-	MXCovered MXState = "Covered"
-	// MXUncovered: no pattern covers it: under mode enforce senders refuse it.
-	MXUncovered MXState = "Uncovered"
-	// MXUnknown: it could not be told.
-	MXUnknown MXState = "Unknown"
-)
-
 // MTASTSPolicyStatus mirrors the publication for people and tools.
 type MTASTSPolicyStatus struct {
 	// conditions are Ready, PolicyServed, Exposed, CertificateReady,
@@ -105,7 +90,7 @@ type MTASTSPolicyStatus struct {
 	// +kubebuilder:validation:MaxItems=24
 	Records []Record `json:"records,omitempty"`
 
-	// mx lists the live MX hosts as senders see them.
+	// mx lists the live MX hosts as senders see them, and those that the policy names beside them.
 	//
 	// +optional
 	// +listType=map
@@ -190,30 +175,4 @@ type Record struct {
 	//
 	// +required
 	State RecordState `json:"state,omitempty"`
-}
-
-// MXHost is one live MX host as a sender sees it.
-type MXHost struct {
-	// host is the name in the MX record, lower case.
-	//
-	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=253
-	Host string `json:"host,omitempty"`
-
-	// state says whether the served policy covers the host.
-	//
-	// +required
-	State MXState `json:"state,omitempty"`
-
-	// safeAfter is when no cached enforce policy refuses this host any more; unset when none does.
-	//
-	// +optional
-	SafeAfter *metav1.Time `json:"safeAfter,omitempty"`
-
-	// message says what is wrong with the host and what to do.
-	//
-	// +optional
-	// +kubebuilder:validation:MaxLength=1024
-	Message string `json:"message,omitempty"`
 }

@@ -67,6 +67,7 @@ type World struct {
 	CA          *CA
 	Ingress     *Ingress
 	Kubelet     *Kubelet
+	Mail        *MailHosts
 
 	live   client.Client
 	dns    *dnsListener
@@ -137,6 +138,10 @@ func (w *World) listen(ctx context.Context, logger *slog.Logger) (err error) {
 		return err
 	}
 	w.stop = append(w.stop, w.https.close)
+	if w.Mail, err = newMailHosts(ctx, w.DNS, w.CA.Authority); err != nil {
+		return err
+	}
+	w.stop = append(w.stop, w.Mail.close)
 	return nil
 }
 
@@ -162,6 +167,9 @@ func (w *World) DNSPort() uint16 {
 
 // HTTPSPort returns the port at which every policy host is reached.
 func (w *World) HTTPSPort() uint16 { return w.https.gate.port() }
+
+// SMTPPort returns the port of every mail server.
+func (w *World) SMTPPort() uint16 { return w.Mail.port }
 
 // Roots returns what senders trust.
 func (w *World) Roots() *x509.CertPool { return w.CA.Pool() }

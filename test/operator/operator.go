@@ -66,6 +66,7 @@ func Timings() controllers.Timings {
 	t.UnverifiedDelay = 2 * time.Second
 	t.MXPatience = time.Second
 	t.MXFresh = 300 * time.Millisecond
+	t.STARTTLSRetry = time.Second
 	t.WorldPatience = time.Second
 	t.HealInterval = time.Second
 	t.HostDelay = 200 * time.Millisecond
@@ -96,7 +97,7 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 	}
 	world, err := sender.New(sender.Config{
 		Resolvers: []string{o.World.Resolver()}, Roots: o.World.Roots(), AllowPrivate: true,
-		DNSPort: o.World.DNSPort(), HTTPSPort: o.World.HTTPSPort(), Timeout: 5 * time.Second,
+		DNSPort: o.World.DNSPort(), HTTPSPort: o.World.HTTPSPort(), SMTPPort: o.World.SMTPPort(), Timeout: 5 * time.Second,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the sender: %w", err)

@@ -230,6 +230,9 @@ func (l *leader) reconcile(k slot, w *work) {
 	} else {
 		result, err = l.passes.Namespace(ctx, k.key)
 	}
+	if err == nil {
+		err = l.passes.MXHosts(ctx)
+	}
 	if l.dead {
 		return
 	}

@@ -54,6 +54,16 @@ func (w leaderWorld) LookupMX(ctx context.Context, domain string) sender.MX {
 	return out
 }
 
+// ProbeMX finds every mail server sound.
+func (w leaderWorld) ProbeMX(ctx context.Context, host string) sender.MXProbe {
+	if w.blind(ctx) {
+		return sender.MXProbe{Host: host, Outcome: sender.NoAnswer, Reason: sender.Timeout, Message: timeout}
+	}
+	return sender.MXProbe{Host: host, Outcome: sender.Pass, Addresses: []sender.MXAddress{{
+		Address: netip.AddrFrom4([4]byte{192, 0, 2, 25}), Outcome: sender.Pass, Connected: true, TLSVersion: "TLS 1.3",
+	}}}
+}
+
 // LookPolicy asks the policy URL.
 func (w leaderWorld) LookPolicy(ctx context.Context, domain string, want *sender.Instance) sender.Look {
 	s := w.leader.sim

@@ -32,7 +32,7 @@ func (p *pass) hold(current *mtasts.Policy, wanted mtasts.Policy) (isHeld, goOn 
 	}
 	reason, message := objection(mx, current, wanted)
 	if reason == "" {
-		return false, true
+		return p.holdAsking(mx), true
 	}
 	p.held = &held{reason: reason, message: message, stalled: true}
 	p.again(p.t.MXFresh)
@@ -54,27 +54,57 @@ func (p *pass) holdUnknown(mx *MX) (isHeld, goOn bool) {
 	return false, p.need(NeedMX)
 }
 
+// holdAsking holds a change for a moment while it is being found out whether every MX host fails. Where
+// a fresh id is due anyway, one for the wanted policy is better than two.
+func (p *pass) holdAsking(mx *MX) bool {
+	if mx.Asking.IsZero() || p.fresh {
+		return false
+	}
+	wait := mx.Asking.Add(p.t.MXPatience).Sub(p.now)
+	if wait <= 0 {
+		return false
+	}
+	p.held = &held{reason: v1alpha1.ReasonMXLookupPending, message: "asking the live MX " + plural(mx.Hosts) + " for STARTTLS"}
+	p.again(wait)
+	return true
+}
+
 // objection names what speaks against wanted; "" if nothing does.
 func objection(mx *MX, current *mtasts.Policy, wanted mtasts.Policy) (reason, message string) {
 	if mx.Null {
 		return v1alpha1.ReasonNullMX, "the domain's MX record says that it receives no mail: mode enforce would protect nothing; publish the MX records first, or set mode: testing"
 	}
-	refused := Refused(wanted, mx.Hosts)
+	refused := endangered(wanted, mx)
 	if len(refused) == 0 {
 		return "", ""
 	}
 	var already []string
 	longer := true
 	if current != nil {
-		already = Refused(*current, mx.Hosts)
+		already = endangered(*current, mx)
 		longer = wanted.MaxAgeSeconds > current.MaxAgeSeconds
 	}
 	worse := slices.ContainsFunc(refused, func(h string) bool { return !slices.Contains(already, h) })
 	if !worse && !longer {
 		return "", ""
 	}
-	return v1alpha1.ReasonUncoveredMX, "under mode enforce senders would refuse the live MX " + plural(refused) +
-		": add it to spec.mx, remove the MX record, or set mode: testing; until then what was published before stays (preflight: Advise publishes anyway)"
+	const stays = "; until then what was published before stays (preflight: Advise publishes anyway)"
+	if uncovered := Refused(wanted, mx.Hosts); len(uncovered) > 0 {
+		return v1alpha1.ReasonUncoveredMX, "under mode enforce senders would refuse the live MX " + plural(uncovered) +
+			": add it to spec.mx, remove the MX record, or set mode: testing" + stays
+	}
+	return v1alpha1.ReasonSTARTTLSFailing, "under mode enforce senders would deliver to no live MX host: " + mx.Failing +
+		": repair that, or set mode: testing" + stays
+}
+
+// endangered lists the live hosts that get no mail from senders that hold the policy. That a host fails
+// at STARTTLS counts only if all do: senders go on to the next host, and what one look saw of one host
+// must not keep anybody from publishing.
+func endangered(policy mtasts.Policy, mx *MX) []string {
+	if policy.Mode == mtasts.ModeEnforce && mx.Failing != "" {
+		return mx.Hosts
+	}
+	return Refused(policy, mx.Hosts)
 }
 
 // Refused lists the hosts that senders would refuse under the policy: none unless it is enforce.

@@ -39,6 +39,7 @@ func TestAChangeIsHeldOnlyIfEnforceWouldLoseMoreMail(t *testing.T) {
 		current *mtasts.Policy
 		wanted  mtasts.Policy
 		live    []string
+		failing bool // every live host fails at STARTTLS
 		null    bool
 		advise  bool
 		reason  string
@@ -65,6 +66,14 @@ func TestAChangeIsHeldOnlyIfEnforceWouldLoseMoreMail(t *testing.T) {
 		{name: "enforce for a domain with a null MX", wanted: enforce(mx1), null: true, reason: v1alpha1.ReasonNullMX},
 		{name: "the domain itself is the live host without MX records: covered", wanted: enforce(domain), live: []string{domain}},
 		{name: "the domain itself is the live host without MX records: not covered", wanted: enforce(mx1), live: []string{domain}, reason: v1alpha1.ReasonUncoveredMX},
+		{name: "a first enforce policy while every live host fails at STARTTLS", wanted: enforce(mx1), live: []string{mx1}, failing: true, reason: v1alpha1.ReasonSTARTTLSFailing},
+		{name: "from testing to enforce while every live host fails at STARTTLS", current: new(trial(mx1)), wanted: enforce(mx1), live: []string{mx1}, failing: true, reason: v1alpha1.ReasonSTARTTLSFailing},
+		{name: "an uncovered host is named before STARTTLS is", wanted: enforce(mx1), live: []string{mx1, mx2}, failing: true, reason: v1alpha1.ReasonUncoveredMX},
+		{name: "testing while every live host fails at STARTTLS", wanted: trial(mx1), live: []string{mx1}, failing: true},
+		{name: "leaving enforce while every live host fails at STARTTLS", current: new(enforce(mx1)), wanted: trial(mx1), live: []string{mx1}, failing: true},
+		{name: "an edit of enforce while every live host fails at STARTTLS loses no more mail", current: new(enforce(mx1)), wanted: enforce(mx1, mx2), live: []string{mx1}, failing: true},
+		{name: "max_age must not grow while every live host fails at STARTTLS", current: new(enforce(mx1)), wanted: longer(enforce(mx1)), live: []string{mx1}, failing: true, reason: v1alpha1.ReasonSTARTTLSFailing},
+		{name: "Advise publishes while every live host fails at STARTTLS", wanted: enforce(mx1), live: []string{mx1}, failing: true, advise: true},
 		{name: "Advise publishes what misses a live host", wanted: enforce(mx1), live: []string{mx1, mx2}, advise: true},
 		{name: "Advise publishes despite a null MX", wanted: enforce(mx1), null: true, advise: true},
 	} {
@@ -76,6 +85,9 @@ func TestAChangeIsHeldOnlyIfEnforceWouldLoseMoreMail(t *testing.T) {
 			o := Observation{
 				UID: "uid-1", Claim: claim, TTLSeconds: 300,
 				MX: &MX{Tried: Tried{At: now}, Answer: Found, Hosts: tc.live, Null: tc.null},
+			}
+			if tc.failing {
+				o.MX.Failing = "no STARTTLS"
 			}
 			if tc.current != nil {
 				o.TXTObject = recordedID(*tc.current)
@@ -232,5 +244,26 @@ func TestRefusedIsEmptyUnlessTheModeIsEnforce(t *testing.T) {
 	}
 	if got := Refused(trial(mx2), hosts); got != nil {
 		t.Errorf("testing refuses %v", got)
+	}
+}
+
+func TestAskingForSTARTTLSHoldsAChangeForTwoMinutesAtMost(t *testing.T) {
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	decide := func(wanted mtasts.Policy, asking time.Duration) Decision {
+		return Decide(recorded(new(trial(mx1))), Observation{
+			UID: "uid-1", Claim: &Claim{Name: "p", UID: "u", Wanted: wanted, Preflight: v1alpha1.PreflightRequire},
+			TTLSeconds: 300, TXTObject: recordedID(trial(mx1)),
+			MX: &MX{Tried: Tried{At: now}, Answer: Found, Hosts: []string{mx1}, Asking: now.Add(-asking)},
+		}, now, DefaultTimings())
+	}
+	held := decide(enforce(mx1), 30*time.Second)
+	if held.State != v1alpha1.StateHeld || held.Reason != v1alpha1.ReasonMXLookupPending || held.Stalled || held.After == 0 || held.After > 90*time.Second {
+		t.Errorf("after 30 s: state %s, reason %s, stalled %t, after %s", held.State, held.Reason, held.Stalled, held.After)
+	}
+	if d := decide(enforce(mx1), 2*time.Minute); d.State == v1alpha1.StateHeld || d.Spec.Current.Mode != v1alpha1.ModeEnforce {
+		t.Errorf("after two minutes: still %s (%s)", d.State, d.Message)
+	}
+	if d := decide(trial(mx1, mx2), time.Second); d.State == v1alpha1.StateHeld {
+		t.Errorf("a change of testing is held: %s", d.Message)
 	}
 }

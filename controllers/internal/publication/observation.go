@@ -115,6 +115,11 @@ type MX struct {
 	// Null means that the domain receives no mail (RFC 7505).
 	Null    bool
 	Message string
+	// Failing says how, if every one of Hosts was proven not to do what mode enforce demands: to offer
+	// STARTTLS with a certificate that senders accept (RFC 8461 §4.2).
+	Failing string
+	// Asking is since when it is being found out whether they all fail; zero if that is known.
+	Asking time.Time
 }
 
 // Servers is what the pods of the policy server report about the current instance.

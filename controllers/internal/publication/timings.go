@@ -14,6 +14,12 @@ type Timings struct {
 	// MXPatience and MXTries bound how long failing MX lookups hold a change.
 	MXPatience time.Duration
 	MXTries    int
+	// STARTTLSInterval is how often an MX host is asked for STARTTLS while all is well: it is somebody's
+	// mail server. After a failure it is asked again after STARTTLSRetry, then after twice that, and so
+	// on. While a change is held by a failure, that is asked again after STARTTLSRetry, and holds for no
+	// longer than twice that.
+	STARTTLSInterval time.Duration
+	STARTTLSRetry    time.Duration
 	// MXFresh is how old an MX lookup may be to decide a change by.
 	MXFresh time.Duration
 	// WorldPatience and WorldTries bound how long failing lookups hold back a restored publication.
@@ -58,30 +64,32 @@ type Timings struct {
 // DefaultTimings are the times used in production.
 func DefaultTimings() Timings {
 	return Timings{
-		RetireGrace:     10 * time.Minute,
-		UnverifiedDelay: 10 * time.Minute,
-		MXPatience:      2 * time.Minute,
-		MXTries:         3,
-		MXFresh:         time.Minute,
-		WorldPatience:   2 * time.Minute,
-		WorldTries:      3,
-		HealInterval:    time.Hour,
-		LedgerSlack:     time.Hour,
-		HostDelay:       time.Minute,
-		ProofPeriod:     10 * time.Minute,
-		ProofLooks:      3,
-		PollFirst:       2 * time.Second,
-		PollMost:        time.Minute,
-		LookInterval:    time.Hour,
-		RemovePatience:  24 * time.Hour,
-		BlockedPatience: 10 * time.Minute,
-		AskPending:      2 * time.Second,
-		AskPatience:     3 * time.Minute,
-		AskRest:         time.Minute,
-		NudgeAfter:      time.Second,
-		NudgeAgain:      3 * time.Second,
-		Coalesce:        200 * time.Millisecond,
-		CRDPoll:         10 * time.Second,
+		RetireGrace:      10 * time.Minute,
+		UnverifiedDelay:  10 * time.Minute,
+		MXPatience:       2 * time.Minute,
+		MXTries:          3,
+		STARTTLSInterval: 24 * time.Hour,
+		STARTTLSRetry:    5 * time.Minute,
+		MXFresh:          time.Minute,
+		WorldPatience:    2 * time.Minute,
+		WorldTries:       3,
+		HealInterval:     time.Hour,
+		LedgerSlack:      time.Hour,
+		HostDelay:        time.Minute,
+		ProofPeriod:      10 * time.Minute,
+		ProofLooks:       3,
+		PollFirst:        2 * time.Second,
+		PollMost:         time.Minute,
+		LookInterval:     time.Hour,
+		RemovePatience:   24 * time.Hour,
+		BlockedPatience:  10 * time.Minute,
+		AskPending:       2 * time.Second,
+		AskPatience:      3 * time.Minute,
+		AskRest:          time.Minute,
+		NudgeAfter:       time.Second,
+		NudgeAgain:       3 * time.Second,
+		Coalesce:         200 * time.Millisecond,
+		CRDPoll:          10 * time.Second,
 	}
 }
 
