@@ -183,6 +183,7 @@ func TestATestingPolicyThatWasDeletedLeavesNothingBehind(t *testing.T) {
 
 	s.Eventually(s.publication).Should(BeNil())
 	s.Eventually(s.hosts).Should(Equal([]string{"mta-sts." + other.Spec.Domain}))
+	s.Eventually(func() []string { return s.DNS.Records("mta-sts."+s.domain, "A") }).Should(BeEmpty())
 	s.Expect(s.removedAt("_mta-sts."+s.domain, "TXT")).To(BeTemporally("<", s.removedAt("mta-sts."+s.domain, "A")))
 	for _, c := range s.DNS.History("_mta-sts." + s.domain) {
 		s.Expect(len(c.After)).To(BeNumerically("<=", 1))
