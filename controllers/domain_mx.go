@@ -101,7 +101,7 @@ func (w *statusWriter) failsForSure(h v1alpha1.MXHost) bool {
 	}
 	was := w.was(v1alpha1.ConditionMXAligned)
 	return !w.inForce() || was == nil || was.Status != metav1.ConditionTrue || was.Reason == v1alpha1.ReasonNotEnforced ||
-		w.mail[h.Host].Tried.Proves(w.t)
+		w.mail[h.Host].Proves(w.t)
 }
 
 // mxHosts says for each live host what senders do with it, and for those that the policy names beside

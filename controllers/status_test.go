@@ -166,7 +166,10 @@ func TestHostsThatCannotBeLookedUpAreJudgedByThePolicyOfToday(t *testing.T) {
 	} {
 		s.observation.MX = mx
 		status := s.testStatus()
-		want := []v1alpha1.MXHost{{Host: "mx1.example.com", State: v1alpha1.MXUncovered, Message: "no pattern of spec.mx covers this host"}}
+		want := []v1alpha1.MXHost{
+			{Host: "mx1.example.com", State: v1alpha1.MXUncovered, Message: "no pattern of spec.mx covers this host"},
+			{Host: "mx2.example.com", State: v1alpha1.MXPrepared, Message: "do not point an MX record at this host yet: policy older, which senders may still fetch, refuses it"},
+		}
 		if diff := cmp.Diff(want, status.MX); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}
