@@ -53,6 +53,7 @@ func (r *domainReconciler) reportOthers(ctx context.Context, s *scope) error {
 		}
 		updated := other.DeepCopy()
 		updated.Status.State = v1alpha1.StateConflict
+		updated.Status.ObservedGeneration = other.Generation
 		updated.Status.Conditions = only(other.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDomainConflict,
 			Message: fmt.Sprintf("%[1]s is published from namespace %[2]s: delete this publication (kubectl -n %[3]s delete mtastspublication %[1]s)",
