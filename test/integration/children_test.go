@@ -237,7 +237,10 @@ func merge(base, over map[string]string) map[string]string {
 func TestAPolicyIsReadAndNeverWritten(t *testing.T) {
 	s := tell(t)
 	p := s.policy(func(p *v1alpha1.MTASTSPolicy) {
-		p.Labels = map[string]string{"app.kubernetes.io/instance": "argo", "example.com/label": "policy"}
+		p.Labels = map[string]string{
+			"app.kubernetes.io/instance": "argo", "example.com/label": "policy",
+			"kustomize.toolkit.fluxcd.io/name": "flux", "kustomize.toolkit.fluxcd.io/namespace": "flux-system",
+		}
 		p.Annotations = map[string]string{"argocd.argoproj.io/tracking-id": "mail:policy", "example.com/annotation": "policy"}
 	})
 	s.create(p)
