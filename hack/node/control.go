@@ -23,7 +23,7 @@ func (n *node) control(ctx context.Context) (stop func(), err error) {
 		answer(w, n.processes.again(r.PathValue("name")))
 	})
 	mux.HandleFunc("POST /restart", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, n.restart(r.Context()))
+		answer(w, n.restart(r.Context(), r.URL.Query().Get("spare")))
 	})
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", controlAddress)
 	if err != nil {
@@ -41,14 +41,15 @@ func answer(w http.ResponseWriter, err error) {
 }
 
 // restart is what a reboot is for pods: kubelet and runtime go away, and no container survives. The
-// control plane goes on, as that of a cluster with more nodes would.
-func (n *node) restart(ctx context.Context) error {
+// control plane goes on, as that of a cluster with more nodes would, and so do pods whose name matches
+// spare, if it is not empty.
+func (n *node) restart(ctx context.Context, spare string) error {
 	for _, name := range []string{"kubelet", "kube-proxy"} {
 		if err := n.processes.stop(name); err != nil {
 			return err
 		}
 	}
-	if err := n.killContainers(ctx); err != nil {
+	if err := n.killContainers(ctx, spare); err != nil {
 		return err
 	}
 	if err := n.processes.stop("containerd"); err != nil {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -81,19 +83,39 @@ func (n *node) coredns(ctx context.Context) error {
 	return n.kubectl(ctx, "--namespace", "kube-system", "wait", "--for=condition=Available", "deployment/coredns", "--timeout=120s")
 }
 
-// killContainers ends every container, pods' sandboxes included, without telling anybody.
-func (n *node) killContainers(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, filepath.Join(n.debian, "usr/bin/ctr"), "--address", n.Dir+"/containerd.sock", //nolint:gosec // ours
-		"--namespace", "k8s.io", "tasks", "list", "--quiet")
-	cmd.Env = n.processes.env
-	out, err := cmd.Output()
+// killContainers ends every container, pods' sandboxes included, without telling anybody, but those of
+// pods whose name matches spare.
+func (n *node) killContainers(ctx context.Context, spare string) error {
+	all, err := n.containers(ctx, "")
 	if err != nil {
-		return fmt.Errorf("listing containers: %w", err)
+		return err
 	}
-	for id := range strings.FieldsSeq(string(out)) {
-		if err := n.ctr(ctx, "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", id); err != nil && !strings.Contains(err.Error(), "not found") {
+	var spared []string
+	if spare != "" {
+		if spared, err = n.containers(ctx, `labels."io.kubernetes.pod.name"~=`+strconv.Quote(spare)); err != nil {
+			return err
+		}
+	}
+	for _, id := range all {
+		if slices.Contains(spared, id) {
+			continue
+		}
+		err := n.ctr(ctx, "--namespace", "k8s.io", "tasks", "kill", "--signal", "SIGKILL", id)
+		if err != nil && !strings.Contains(err.Error(), "not found") { // it ended long ago
 			return err
 		}
 	}
 	return nil
+}
+
+// containers are the ids of those that a filter of containerd matches.
+func (n *node) containers(ctx context.Context, filter string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(n.debian, "usr/bin/ctr"), "--address", n.Dir+"/containerd.sock", //nolint:gosec // ours
+		"--namespace", "k8s.io", "containers", "list", "--quiet", filter)
+	cmd.Env = n.processes.env
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("listing containers: %w", err)
+	}
+	return strings.Fields(string(out)), nil
 }

@@ -11,7 +11,8 @@
 //
 //	KUBECONFIG      an administrator's
 //	MTASTS_NODE     URL of the processes of the node: POST /stop/NAME and /start/NAME, where NAME is
-//	                kube-apiserver, kubelet, containerd, …, or POST /restart for all of the node
+//	                kube-apiserver, kubelet, containerd, …; or POST /restart?spare=REGEX for
+//	                all of the node but the pods whose name matches
 //	MTASTS_LOGS     folder of their logs
 package main
 
@@ -100,7 +101,9 @@ func host(ctx context.Context, p programs, dir string, command []string) error {
 		return err
 	}
 	defer stop()
-	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // running it is what this is for; an interrupt reaches it as well, and it may clean up
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it may clean up
+	cmd.WaitDelay = stopPatience
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+n.kubeconfig("admin"), "MTASTS_NODE=http://"+controlAddress,
 		"MTASTS_LOGS="+n.processes.logs, "PATH="+p.assets+":"+os.Getenv("PATH"))

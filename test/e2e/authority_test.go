@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -42,12 +43,15 @@ func (a authority) setRecords(ctx context.Context, name, kind string, values ...
 	if err != nil {
 		return err
 	}
-	answer := a.cluster.api.Patch(types.MergePatchType).AbsPath(zonePath).SetHeader("X-API-Key", "e2e").Body(body).Do(ctx)
-	if err := answer.Error(); err != nil {
-		content, _ := answer.Raw()
-		return fmt.Errorf("setting %s %s: %w: %s", name, kind, err, content)
-	}
-	return nil
+	// SQLite lets one writer in at a time and turns the others away.
+	return until(ctx, time.Minute, func(ctx context.Context) error {
+		answer := a.cluster.api.Patch(types.MergePatchType).AbsPath(zonePath).SetHeader("X-API-Key", "e2e").Body(body).Do(ctx)
+		if err := answer.Error(); err != nil {
+			content, _ := answer.Raw()
+			return fmt.Errorf("setting %s %s: %w: %s", name, kind, err, content)
+		}
+		return nil
+	})
 }
 
 // records are the values of a name and type.

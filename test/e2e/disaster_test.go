@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -72,6 +74,9 @@ func TestAPIServerDownForAMinute(t *testing.T) {
 	s.consistent()
 }
 
+// internet matches the pods that play the Internet.
+const internet = "^(pebble|dns|sender)-"
+
 // Every container of the node dies; what was in force is in force afterwards, and mail flows.
 func TestNodeRestart(t *testing.T) {
 	s := begin(t, "reboot")
@@ -79,7 +84,8 @@ func TestNodeRestart(t *testing.T) {
 	id := s.inForce()
 	restarted := time.Now()
 
-	s.node("restart")
+	// What plays the Internet is not on our node; Pebble would forget its accounts.
+	s.node("restart?spare=" + url.QueryEscape(internet))
 	s.eventually(long, "every pod being ready again", s.recovered(restarted))
 	s.say("every pod is ready again after %.0f s", time.Since(restarted).Seconds())
 	s.certify("mx1", "mx1."+s.domain) // the MX host keeps nothing
@@ -102,6 +108,9 @@ func (s *story) recovered(after time.Time) func(context.Context) error {
 		}
 		var errs []error
 		for _, pod := range pods.Items {
+			if regexp.MustCompile(internet).MatchString(pod.Name) {
+				continue
+			}
 			for _, c := range pod.Status.ContainerStatuses {
 				if c.State.Terminated != nil && pod.Spec.RestartPolicy != corev1.RestartPolicyAlways {
 					continue
@@ -118,11 +127,11 @@ func (s *story) recovered(after time.Time) func(context.Context) error {
 // node tells the node what to do; other clusters have no such remote control.
 func (s *story) node(command string) {
 	s.t.Helper()
-	url := os.Getenv("MTASTS_NODE")
-	if url == "" {
+	control := os.Getenv("MTASTS_NODE")
+	if control == "" {
 		s.t.Skip("needs a node of its own")
 	}
-	answer, err := http.Post(url+"/"+command, "", nil)
+	answer, err := http.Post(control+"/"+command, "", nil)
 	s.must(err)
 	defer answer.Body.Close()
 	if content, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {

@@ -111,11 +111,9 @@ func (w *world) installDNS(ctx context.Context) error {
 	if err := w.available(ctx, home, "dns"); err != nil {
 		return err
 	}
-	return until(ctx, time.Minute, func(ctx context.Context) error {
-		return errors.Join(
-			w.setRecords(ctx, "ns1.test", "A", w.Authority),
-			w.setRecords(ctx, "pebble.test", "A", w.Pebble))
-	})
+	return errors.Join(
+		w.setRecords(ctx, "ns1.test", "A", w.Authority),
+		w.setRecords(ctx, "pebble.test", "A", w.Pebble))
 }
 
 // installPebble ends with the roots that everybody trusts: Pebble's, and the one of the MX hosts.
