@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -111,6 +112,7 @@ func runManager(ctx context.Context, f managerFlags) error {
 	}
 	options := controllers.Options{
 		Config: cfg, World: world, OperatorNamespace: os.Getenv("POD_NAMESPACE"), Namespaces: f.watchNamespaces,
+		Metrics: metrics.Registry,
 	}
 	if err := controllers.Setup(mgr, options); err != nil {
 		return err

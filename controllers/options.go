@@ -6,6 +6,7 @@ import (
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -56,6 +57,8 @@ type Options struct {
 	// Namespaces are those the manager was made for; empty means all. A domain is then one publisher's
 	// only among them: what other namespaces publish is not seen.
 	Namespaces []string
+	// Metrics is where the operator's own metrics are registered; nil means nowhere.
+	Metrics prometheus.Registerer
 	// Workers is how many domains are worked on at once; 0 means 32. Most of them wait for the network.
 	Workers int
 }

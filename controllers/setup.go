@@ -34,6 +34,12 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := index(mgr); err != nil {
 		return err
 	}
+	if o.Metrics != nil {
+		if err := o.Metrics.Register(newPolicyMetrics(mgr.GetCache(), mgr.Elected())); err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+		o.World = timed(o.World, o.Metrics)
+	}
 	clocked := &apiDate{}
 	live, err := liveReader(mgr, clocked)
 	if err != nil {

@@ -29,6 +29,13 @@ const (
 	StateConflict State = "Conflict"
 )
 
+// States are all states, in the order in which a domain goes through them.
+func States() []State {
+	return []State{
+		StateHeld, StateServing, StateAnnouncing, StateInForce, StateRetiring, StateRemoving, StateOrphaned, StateConflict,
+	}
+}
+
 // RecordState compares a DNS record with what should be there.
 //
 // +kubebuilder:validation:Enum=NotYet;Missing;Differs;Published;Unknown

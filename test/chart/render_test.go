@@ -287,6 +287,7 @@ func TestEveryAlertLooksAtMetricsThatExist(t *testing.T) {
 	}
 	runtimePackages := filepath.Join(strings.TrimSpace(string(out)), "pkg")
 	sources := readFile(t, root, "internal", "policyserver", "metrics.go") +
+		readFile(t, root, "controllers", "metrics.go") +
 		readFile(t, runtimePackages, "metrics", "leaderelection.go") +
 		readFile(t, runtimePackages, "internal", "controller", "metrics", "metrics.go")
 	rule := parse(t, readFile(t, "testdata", "everything.golden.yaml"))["PrometheusRule publisher"]

@@ -1,0 +1,155 @@
+package controllers
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+)
+
+// policyMetrics shows every policy and publication at each scrape, from the cache: what is gone from the
+// cluster is gone from the metrics, and nothing is counted twice after a restart. Labels are names of
+// objects and constants of the API.
+type policyMetrics struct {
+	reader client.Reader
+	// elected is closed once this replica leads: the others show nothing, so that no policy shows twice.
+	elected <-chan struct{}
+
+	states, info, ready, problem, pending, notAfter, mx, refused, ledger, until *prometheus.Desc
+}
+
+// Reasons why senders refuse a live MX host, as a label.
+const (
+	refusedUncovered = "uncovered"
+	refusedSTARTTLS  = "starttls"
+	refusedCached    = "cached"
+)
+
+func newPolicyMetrics(reader client.Reader, elected <-chan struct{}) *policyMetrics {
+	policy := func(name, help string, more ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, append([]string{"namespace", "name", "domain"}, more...), nil)
+	}
+	publication := func(name, help string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, []string{"namespace", "domain"}, nil)
+	}
+	return &policyMetrics{
+		reader: reader, elected: elected,
+		states:   prometheus.NewDesc("mtasts_publications", "Publications by state.", []string{"state"}, nil),
+		info:     policy("mtasts_policy_info", "1 for every policy, with its state and the mode that is served.", "state", "mode"),
+		ready:    policy("mtasts_policy_ready", "1 if the policy as it is written is in force, else 0."),
+		problem:  policy("mtasts_policy_problem", "1 for every condition that is False, with its reason.", "condition", "reason"),
+		pending:  policy("mtasts_policy_pending_since_timestamp_seconds", "Unix time since when a change waits, or is held; absent while none does."),
+		notAfter: policy("mtasts_policy_certificate_not_after_timestamp_seconds", "Unix time at which the policy host's certificate ends."),
+		mx:       policy("mtasts_policy_mx_hosts", "Live MX hosts of the domain."),
+		refused:  policy("mtasts_policy_mx_refused", "Live MX hosts that senders refuse, or would refuse under mode enforce, by why: uncovered, starttls or cached.", "why"),
+		ledger:   publication("mtasts_publication_ledger_entries", "Superseded enforce policies that senders may still hold."),
+		until:    publication("mtasts_publication_until_timestamp_seconds", "Unix time at which a retirement is expected to go on or end; absent while there is none."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *policyMetrics) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.states, m.info, m.ready, m.problem, m.pending, m.notAfter, m.mx, m.refused, m.ledger, m.until} {
+		out <- d
+	}
+}
+
+// scrapeTimeout bounds a scrape whose cache has not been filled yet.
+const scrapeTimeout = 5 * time.Second
+
+// Collect implements prometheus.Collector.
+func (m *policyMetrics) Collect(out chan<- prometheus.Metric) {
+	select {
+	case <-m.elected:
+	default:
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	var policies v1alpha1.MTASTSPolicyList
+	var publications v1alpha1.MTASTSPublicationList
+	for _, list := range []client.ObjectList{&policies, &publications} {
+		// Nothing below changes an object.
+		if err := m.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+			out <- prometheus.NewInvalidMetric(m.states, err)
+			return
+		}
+	}
+	for i := range policies.Items {
+		m.collectPolicy(out, &policies.Items[i])
+	}
+	m.collectPublications(out, publications.Items)
+}
+
+func (m *policyMetrics) collectPolicy(out chan<- prometheus.Metric, p *v1alpha1.MTASTSPolicy) {
+	gauge := func(d *prometheus.Desc, value float64, more ...string) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, append([]string{p.Namespace, p.Name, p.Spec.Domain}, more...)...)
+	}
+	mode := ""
+	if p.Status.Policy != nil {
+		mode = string(p.Status.Policy.Mode)
+	}
+	gauge(m.info, 1, string(p.Status.State), mode)
+	ready := 0.0
+	for _, c := range p.Status.Conditions {
+		current := c.ObservedGeneration == p.Generation && c.Status == metav1.ConditionTrue
+		switch {
+		case c.Status == metav1.ConditionFalse:
+			gauge(m.problem, 1, c.Type, c.Reason)
+		case c.Type == v1alpha1.ConditionReady && current:
+			ready = 1
+		case c.Type == v1alpha1.ConditionReconciling || c.Type == v1alpha1.ConditionStalled:
+			gauge(m.pending, seconds(c.LastTransitionTime))
+		}
+	}
+	gauge(m.ready, ready)
+	if p.Status.CertificateNotAfter != nil {
+		gauge(m.notAfter, seconds(*p.Status.CertificateNotAfter))
+	}
+	live, refused := countMX(p.Status.MX)
+	gauge(m.mx, float64(live))
+	for why, n := range refused {
+		gauge(m.refused, float64(n), why)
+	}
+}
+
+// countMX counts the live hosts, and those that senders refuse, by why.
+func countMX(hosts []v1alpha1.MXHost) (live int, refused map[string]int) {
+	refused = map[string]int{refusedUncovered: 0, refusedSTARTTLS: 0, refusedCached: 0}
+	for _, h := range hosts {
+		if h.State == v1alpha1.MXPrepared {
+			continue
+		}
+		live++
+		switch {
+		case h.State == v1alpha1.MXUncovered:
+			refused[refusedUncovered]++
+		case h.STARTTLS != nil && h.STARTTLS.State == v1alpha1.STARTTLSFails:
+			refused[refusedSTARTTLS]++
+		case h.SafeAfter != nil:
+			refused[refusedCached]++
+		}
+	}
+	return live, refused
+}
+
+func (m *policyMetrics) collectPublications(out chan<- prometheus.Metric, publications []v1alpha1.MTASTSPublication) {
+	states := map[v1alpha1.State]int{}
+	for i := range publications {
+		p := &publications[i]
+		states[p.Status.State]++
+		out <- prometheus.MustNewConstMetric(m.ledger, prometheus.GaugeValue, float64(len(p.Spec.Ledger)), p.Namespace, p.Spec.Domain)
+		if p.Status.Until != nil {
+			out <- prometheus.MustNewConstMetric(m.until, prometheus.GaugeValue, seconds(*p.Status.Until), p.Namespace, p.Spec.Domain)
+		}
+	}
+	for _, state := range v1alpha1.States() {
+		out <- prometheus.MustNewConstMetric(m.states, prometheus.GaugeValue, float64(states[state]), string(state))
+	}
+}
+
+func seconds(t metav1.Time) float64 { return float64(t.Unix()) }

@@ -1,0 +1,79 @@
+package controllers
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
+)
+
+// timedWorld measures every look at the world.
+type timedWorld struct {
+	World
+
+	took *prometheus.HistogramVec
+}
+
+// The kinds of looks, as a label.
+const (
+	lookTXT      = "txt"
+	lookMX       = "mx"
+	lookPolicy   = "policy"
+	lookSTARTTLS = "starttls"
+)
+
+func timed(w World, reg prometheus.Registerer) World {
+	return timedWorld{w, promauto.With(reg).NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "mtasts_look_duration_seconds",
+		Help:    "Time that looks at the world took, by what was looked at (txt, mx, policy, starttls) and what came of it.",
+		Buckets: []float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 90},
+	}, []string{"look", "outcome"})}
+}
+
+func (w timedWorld) note(look string, began time.Time, outcome string) {
+	w.took.WithLabelValues(look, outcome).Observe(time.Since(began).Seconds())
+}
+
+// LookupTXT implements World.
+func (w timedWorld) LookupTXT(ctx context.Context, name string) sender.TXT {
+	began := time.Now()
+	out := w.World.LookupTXT(ctx, name)
+	w.note(lookTXT, began, string(out.Status))
+	return out
+}
+
+// LookupMX implements World.
+func (w timedWorld) LookupMX(ctx context.Context, domain string) sender.MX {
+	began := time.Now()
+	out := w.World.LookupMX(ctx, domain)
+	w.note(lookMX, began, string(out.Status))
+	return out
+}
+
+// LookPolicy implements World.
+func (w timedWorld) LookPolicy(ctx context.Context, domain string, want *sender.Instance) sender.Look {
+	began := time.Now()
+	out := w.World.LookPolicy(ctx, domain, want)
+	w.note(lookPolicy, began, string(out.Outcome))
+	return out
+}
+
+// LookPolicyAt implements World.
+func (w timedWorld) LookPolicyAt(ctx context.Context, domain string, address netip.Addr, want *sender.Instance) sender.Look {
+	began := time.Now()
+	out := w.World.LookPolicyAt(ctx, domain, address, want)
+	w.note(lookPolicy, began, string(out.Outcome))
+	return out
+}
+
+// ProbeMX implements World.
+func (w timedWorld) ProbeMX(ctx context.Context, host string) sender.MXProbe {
+	began := time.Now()
+	out := w.World.ProbeMX(ctx, host)
+	w.note(lookSTARTTLS, began, string(out.Outcome))
+	return out
+}
