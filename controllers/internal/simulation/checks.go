@@ -182,6 +182,9 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "" || s.blind) && after.AnnouncedID != "" {
 		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
 	}
+	if begins := after.Retirement != nil && (before == nil || before.Retirement == nil); begins && (s.retirementHeld || s.wish == v1alpha1.DeletionOrphan) {
+		s.fail("a retirement begins that is held or was not wanted (%s) (I6)", s.wish)
+	}
 	for _, c := range s.senders {
 		s.checkLost(c, before, after)
 	}

@@ -121,12 +121,18 @@ func (s *sim) heard() {
 	}
 	s.after(s.within(interval), func() {
 		s.ask()
+		if s.last.State == v1alpha1.StateServing && s.chance(30) {
+			s.unluckyStart()
+		}
 		s.wakeIn(s.within(2 * time.Second)) // by then the answers are old already
 	})
 }
 
 // ask takes down what every pod answers now.
 func (s *sim) ask() {
+	if s.now.Before(s.returns) {
+		return
+	}
 	s.reports = map[string]report{}
 	for _, p := range s.pods {
 		s.reports[p.name] = report{id: p.id(), silent: p.silent, silentSince: p.silentSince}

@@ -48,6 +48,11 @@ func (s *sim) goWrong() {
 		s.ttl = pick(s, time.Minute, time.Hour, 4*time.Hour)
 		s.tell("the TTL is %s", s.ttl)
 		s.wakeIn(0)
+		s.after(s.within(2*time.Hour), func() {
+			if s.claim != nil {
+				s.want(s.nextPolicy())
+			}
+		})
 	case what < 96:
 		s.edited()
 	default:

@@ -178,7 +178,6 @@ func (s *sim) replaceTXT(id string) {
 
 // begone takes everything away whatever senders hold. Nobody remembers them after that.
 func (s *sim) begone() {
-	maps.Copy(s.former, s.announcedIDs())
 	for _, c := range s.senders {
 		c.from = &episode{}
 	}
@@ -193,6 +192,8 @@ func (s *sim) forget() {
 	s.publishTXT()
 	s.era++
 	s.spec, s.uid, s.shard, s.healed = nil, "", nil, time.Time{}
+	maps.Copy(s.former, s.announcedIDs())
+	clear(s.minted)
 	s.greatest = "" // what nothing remembers is not exceeded by a clock that was set back
 	for _, p := range s.pods {
 		p.holds, p.stale = nil, nil
@@ -213,7 +214,7 @@ func (s *sim) announcedIDs() map[string]bool {
 func (s *sim) liveIDs() []string {
 	out := []string{s.txt}
 	for _, id := range slices.Concat(s.nameservers[0], s.nameservers[1]) {
-		if !s.unresolvable && publication.Plausible(mtasts.ID(id), s.clock()) {
+		if !s.unresolvable && publication.Plausible(mtasts.ID(id), s.now.Add(-furthestBehind)) {
 			out = append(out, id)
 		}
 	}

@@ -42,9 +42,15 @@ func (s *sim) clock() time.Time { return s.now.Add(s.skew) }
 // restart is a new leader: it remembers nothing.
 func (s *sim) restart(skew time.Duration) {
 	s.setClock(skew)
-	s.operator = operator{tm: s.tm, uids: s.uids, last: s.last}
+	s.operator = operator{tm: s.tm, uids: s.uids, last: s.last, returns: s.returns}
 	s.ask()
 	s.wakeIn(0)
+}
+
+// crashed leaves nobody to look at anything for a while.
+func (s *sim) crashed(away time.Duration) {
+	s.returns = s.now.Add(away)
+	s.after(away, s.ask)
 }
 
 // wakeIn decides again in d at the latest.
@@ -161,8 +167,8 @@ func (s *sim) apply(d publication.Decision) {
 		s.write(d.Spec)
 		if s.crash {
 			s.tell("operator: crash")
+			s.crashed(s.within(pick(s, time.Second, 4*time.Minute)))
 			s.restart(s.skew)
-			s.returns = s.now.Add(s.within(pick(s, time.Second, 4*time.Minute)))
 			return
 		}
 	}
