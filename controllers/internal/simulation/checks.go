@@ -171,20 +171,11 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 			s.checkHarm(before, *i)
 		}
 	}
-	if before != nil && before.AnnouncedID != "" && before.UID != after.UID && before.UID != s.uid {
-		if idOf(before) == idOf(after) {
-			s.fail("a restored copy goes on under id %s (I3)", idOf(after))
-		}
-		if after.Retirement != nil {
-			s.fail("a restored copy goes on with a retirement of %s (I6)", after.Retirement.StartedAt)
-		}
-	}
+	s.checkRestored(before, after)
 	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "" || s.blind) && after.AnnouncedID != "" {
 		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
 	}
-	if begins := after.Retirement != nil && (before == nil || before.Retirement == nil); begins && (s.retirementHeld || s.wish == v1alpha1.DeletionOrphan) {
-		s.fail("a retirement begins that is held or was not wanted (%s) (I6)", s.wish)
-	}
+	s.checkRetirement(before, after)
 	for _, c := range s.senders {
 		s.checkLost(c, before, after)
 	}

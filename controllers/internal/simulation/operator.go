@@ -236,7 +236,7 @@ func (s *sim) setTXT(id string) {
 func (s *sim) remove() {
 	s.checkGone()
 	s.tell("operator: everything is removed")
-	if s.wish == v1alpha1.DeletionImmediate {
+	if s.wish == v1alpha1.DeletionImmediate || s.spec.Current == nil { // what somebody else published is theirs to drain
 		s.begone()
 		return
 	}

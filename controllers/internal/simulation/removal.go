@@ -69,3 +69,22 @@ func (s *sim) checkNeeded(what string) {
 		}
 	}
 }
+
+// checkRetirement makes sure that none begins that is held, or that nobody asked for (I6).
+func (s *sim) checkRetirement(before, after *v1alpha1.MTASTSPublicationSpec) {
+	if begins := after.Retirement != nil && (before == nil || before.Retirement == nil); begins && (s.retirementHeld || s.wish == v1alpha1.DeletionOrphan) {
+		s.fail("a retirement begins that is held or was not wanted (%s) (I6)", s.wish)
+	}
+}
+
+// checkRestored makes sure that a copy is not believed in what must be new (I3, I6).
+func (s *sim) checkRestored(before, after *v1alpha1.MTASTSPublicationSpec) {
+	if before != nil && before.AnnouncedID != "" && before.UID != after.UID && before.UID != s.uid {
+		if idOf(before) == idOf(after) {
+			s.fail("a restored copy goes on under id %s (I3)", idOf(after))
+		}
+		if after.Retirement != nil {
+			s.fail("a restored copy goes on with a retirement of %s (I6)", after.Retirement.StartedAt)
+		}
+	}
+}
