@@ -89,7 +89,7 @@ images+=("$out/operator.tar" "$out/parts.tar")
 # --- the tests
 go test -c -o "$out/e2e.test" ./test/e2e
 export E2E=1 E2E_LOGS=$out E2E_CERT_MANAGER_CRDS=$cert_manager/crds E2E_EXTERNAL_DNS_CRDS=$external_dns/crds
-tests=("$out/e2e.test" -test.v -test.timeout=90m -test.parallel="${PARALLEL:-4}" -test.run="${RUN:-.}")
+tests=("$out/e2e.test" -test.v -test.timeout=90m -test.parallel="${PARALLEL:-10}" -test.run="${RUN:-.}")
 say "everything is built after $SECONDS s"
 cd test/e2e
 case $where in

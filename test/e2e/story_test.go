@@ -210,6 +210,7 @@ func (s *story) explain(ctx context.Context) {
 		{"postfix.log", 25, []string{"-n", home, "logs", "deployment/sender", "-c", "postfix"}},
 		{"resolver.log", 10, []string{"-n", home, "logs", "deployment/sender", "-c", "resolver"}},
 		{"external-dns.log", 10, []string{"-n", home, "logs", "deployment/external-dns"}},
+		{"external-dns-frozen.log", 0, []string{"-n", home, "logs", "deployment/external-dns-frozen"}},
 		{"cert-manager.log", 10, []string{"-n", "cert-manager", "logs", "deployment/cert-manager"}},
 		{"traefik.log", 0, []string{"-n", home, "logs", "deployment/traefik"}},
 		{"server.log", 0, []string{"-n", s.namespace, "logs", "-l", "app.kubernetes.io/name=mta-sts", "--tail=-1", "--prefix"}},

@@ -46,7 +46,8 @@ type externalDNS struct {
 	Args []string
 }
 
-// frozen is the domain whose external-dns creates records and never updates them.
+// frozen is the domain whose external-dns creates records and never updates them. It is told apart by
+// its namespace: PowerDNS' provider filters zones, and the zone is everybody's.
 const frozen = "frozen.test"
 
 func newWorld() (*world, error) {
@@ -63,7 +64,7 @@ func newWorld() (*world, error) {
 		CABundle: base64.StdEncoding.EncodeToString(ca.PEM()),
 		ExternalDNS: []externalDNS{
 			{Name: "external-dns", Args: []string{"--policy=sync", "--domain-filter=test", "--exclude-domains=" + frozen}},
-			{Name: "external-dns-frozen", Args: []string{"--policy=create-only", "--domain-filter=" + frozen}},
+			{Name: "external-dns-frozen", Args: []string{"--policy=create-only", "--domain-filter=test", "--namespace=e2e-frozen"}},
 		},
 	}, nil
 }
