@@ -3,9 +3,11 @@ package docs
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -33,6 +35,26 @@ func TestEveryTestThatTheInvariantsNameExists(t *testing.T) {
 		if !strings.Contains(code.String(), "\nfunc "+name[1]+"(") {
 			t.Errorf("invariants.md names %s, which does not exist", name[1])
 		}
+	}
+}
+
+// TestTheMetricsAreTheDocumentedOnes compares both ways.
+func TestTheMetricsAreTheDocumentedOnes(t *testing.T) {
+	name := regexp.MustCompile("[\"`](mtasts_[a-z_]+)[\"`]")
+	names := func(paths ...string) map[string]bool {
+		out := map[string]bool{}
+		for _, path := range paths {
+			for _, m := range name.FindAllStringSubmatch(read(t, path), -1) {
+				out[m[1]] = true
+			}
+		}
+		return out
+	}
+	controllers, server := filepath.Join("..", "controllers"), filepath.Join("..", "internal", "policyserver")
+	made := names(filepath.Join(controllers, "metrics.go"), filepath.Join(controllers, "metrics_looks.go"), filepath.Join(server, "metrics.go"))
+	documented := names("metrics.md")
+	if len(made) == 0 || !maps.Equal(made, documented) {
+		t.Errorf("made: %v\ndocumented: %v", slices.Sorted(maps.Keys(made)), slices.Sorted(maps.Keys(documented)))
 	}
 }
 

@@ -48,8 +48,9 @@ type MXHost struct {
 	// +required
 	State MXState `json:"state,omitempty"`
 
-	// safeAfter is when no cached enforce policy refuses this host any more; unset when none does,
-	// or while that cannot be dated yet. Point no MX record at the host before that.
+	// safeAfter is when no cached enforce policy refuses this host any more;
+	// unset when none does, or while that cannot be dated yet. Point no MX
+	// record at the host before that.
 	//
 	// +optional
 	SafeAfter *metav1.Time `json:"safeAfter,omitempty"`

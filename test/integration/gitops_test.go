@@ -216,3 +216,29 @@ func (s *story) goneWithEverything() {
 		return apierrors.IsNotFound(err)
 	}).Should(BeTrue(), "the namespace is still there")
 }
+
+// TestTheHealthChecksArePatchedIntoArgoCD tries the component in config/argocd/health on Argo CD's
+// ConfigMap as it is installed, without and with a namespace of its own.
+func TestTheHealthChecksArePatchedIntoArgoCD(t *testing.T) {
+	health, err := filepath.Abs(filepath.Join("..", "..", "config", "argocd", "health"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, namespace := range []string{"", ", namespace: argocd"} {
+		g, dir := NewWithT(t), t.TempDir()
+		component, err := filepath.Rel(dir, health)
+		g.Expect(err).NotTo(HaveOccurred())
+		for name, text := range map[string]string{
+			"cm.yaml":            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: argocd-cm" + namespace + "}\ndata: {url: https://argocd.example.com}\n",
+			"kustomization.yaml": "resources: [cm.yaml]\ncomponents: [" + component + "]\n",
+		} {
+			g.Expect(os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)).To(Succeed())
+		}
+		out, err := plane.Kubectl(t.Context(), "kustomize", dir)
+		g.Expect(err).NotTo(HaveOccurred())
+		var cm corev1.ConfigMap
+		g.Expect(yaml.UnmarshalStrict([]byte(out), &cm)).To(Succeed())
+		g.Expect(cm.Data).To(And(HaveLen(3), HaveKey("url"),
+			HaveKey("resource.customizations.health.mtasts.dev_MTASTSPolicy"), HaveKey("resource.customizations.health.mtasts.dev_MTASTSPublication")))
+	}
+}

@@ -31,8 +31,8 @@ var update = flag.Bool("update", false, "record the objects of every state anew"
 // test/gitops, without a cluster.
 var recordings = filepath.Join("..", "..", "config", "argocd", "resource_customizations", "mtasts.dev")
 
-// recorded waits until an object, but for names, times and the wording of messages, is the one that was
-// recorded for a state; or records it, once it shows what is looked for and has settled.
+// recorded waits until an object is judged by the same as the one that was recorded for a state; or
+// records it, once it shows what is looked for and has settled.
 func (s *story) recorded(o client.Object, state string, shows func() bool) {
 	s.t.Helper()
 	s.Eventually(shows).Should(BeTrue(), func() string { return state + ": " + s.plain(o) })
@@ -45,24 +45,32 @@ func (s *story) recorded(o client.Object, state string, shows func() bool) {
 	}
 	want, err := os.ReadFile(path)
 	s.Expect(err).NotTo(HaveOccurred())
-	s.Eventually(func() string { return gocmp.Diff(wordless(string(want)), wordless(s.plain(o))) }).WithTimeout(10*time.Second).
+	s.Eventually(func() string { return gocmp.Diff(gist(string(want)), gist(s.plain(o))) }).WithTimeout(10*time.Second).
 		Should(BeEmpty(), "%s (-recorded +is): go test -update records anew", state)
 }
 
-// wordless is an object without messages, by which nobody decides anything.
-func wordless(text string) map[string]any {
-	object := map[string]any{}
-	if err := yaml.Unmarshal([]byte(text), &object); err != nil {
-		return map[string]any{"error": text}
+// gist is what an object is judged by: state, mode, and the conditions, each with whether it is for the
+// object as it is now. The rest of a recording is an example.
+func gist(text string) []string {
+	u := &unstructured.Unstructured{}
+	if err := yaml.Unmarshal([]byte(text), &u.Object); err != nil {
+		return []string{text}
 	}
-	status, _ := object["status"].(map[string]any)
-	for _, list := range []string{"conditions", "mx"} {
-		items, _ := status[list].([]any)
-		for _, item := range items {
-			delete(item.(map[string]any), "message")
-		}
+	at := func(path ...string) any {
+		value, _, _ := unstructured.NestedFieldNoCopy(u.Object, path...)
+		return value
 	}
-	return object
+	generation := at("metadata", "generation")
+	out := []string{
+		fmt.Sprintf("state %v, mode %v", at("status", "state"), at("status", "policy", "mode")),
+		fmt.Sprintf("seen as it is now: %v", at("status", "observedGeneration") == generation),
+	}
+	conditions, _ := at("status", "conditions").([]any)
+	for _, c := range conditions {
+		c := c.(map[string]any)
+		out = append(out, fmt.Sprintf("%v=%v (%v), for what it is now: %v", c["type"], c["status"], c["reason"], c["observedGeneration"] == generation))
+	}
+	return out
 }
 
 // settled is the object once it has not changed for a while.
