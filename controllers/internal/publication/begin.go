@@ -127,7 +127,11 @@ func (p *pass) known(id string) bool {
 	return p.entry(id) != nil
 }
 
-func (p *pass) plausible(id mtasts.ID) bool { return Plausible(id, p.now) }
+// plausible is also what follows soon upon the last id: a clock that ran ahead once leaves ids behind
+// that no other clock finds plausible, and one of them must not be minted again.
+func (p *pass) plausible(id mtasts.ID) bool {
+	return Plausible(id, p.now) || Plausible(id, mtasts.ID(p.Spec.LastID).Time())
+}
 
 // Plausible refuses ids of our form from the far future: whoever plants one in DNS must not drag our
 // ids along, at worst to the end of time, above which nothing can be minted.

@@ -61,6 +61,8 @@ func (p *pass) need(n Need) bool {
 // from a copy, or a live object carries an id of ours that it does not know. Ids are fencing
 // tokens: a smaller one never wins, so a fresh one is minted above both (I3).
 func (p *pass) trustOnlyOurs() bool {
+	g := p.o.Greater
+	unknown := g != nil && g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0
 	restored := p.Spec.AnnouncedID != "" && p.Spec.UID != p.o.UID
 	if restored {
 		if p.o.World == nil || p.worldPending() {
@@ -74,8 +76,10 @@ func (p *pass) trustOnlyOurs() bool {
 		p.fresh = true
 		p.warn(v1alpha1.ReasonRestored, "the publication was restored from a copy: a fresh id is minted, because the recorded one may be older than what senders hold")
 	}
-	if g := p.o.Greater; g != nil && g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
-		p.Spec.LastID = string(g.ID)
+	if unknown { // even if DNS has told the id meanwhile: it does not tell the policy
+		if g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
+			p.Spec.LastID = string(g.ID)
+		}
 		p.found(string(g.ID))
 		if g.Policy != nil {
 			p.open(string(g.ID), *g.Policy, v1alpha1.OriginSeen)

@@ -195,3 +195,31 @@ func TestARestoredPublicationDoesNotGoOnWithTheRetirementOfItsCopy(t *testing.T)
 		})
 	}
 }
+
+func TestWhatAShardTellsIsEnteredAlthoughDNSTellsItsID(t *testing.T) {
+	w := newWorld(t)
+	w.inForce(trial(mx1))
+	copied := w.spec.DeepCopy()
+	b := w.inForce(enforce(mx1, mx2))
+	w.foreign = &Seen{Policy: trial(mx1)} // the address that was asked serves something older
+	w.restore(copied)
+	w.pass()
+	if e := w.entry(b); e == nil {
+		t.Errorf("%s, which the shard holds and DNS answers, is not in the ledger %+v", b, w.spec.Ledger)
+	}
+}
+
+func TestARestoredPublicationExceedsIDsOfAClockThatRanAhead(t *testing.T) {
+	w := newWorld(t)
+	w.restart(40 * day)
+	w.inForce(trial(mx1))
+	copied := w.spec.DeepCopy()
+	w.restart(0)
+	b := w.inForce(trial(mx2)) // a second after the last one: a month ahead
+	w.lose()
+	w.restore(copied)
+	w.until(v1alpha1.StateAnnouncing, 5*time.Minute)
+	if mtasts.ID(w.spec.Current.ID).Compare(mtasts.ID(b)) <= 0 {
+		t.Errorf("minted %s although DNS shows %s", w.spec.Current.ID, b)
+	}
+}
