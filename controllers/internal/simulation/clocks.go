@@ -2,9 +2,6 @@ package simulation
 
 import "time"
 
-// furthestBehind is the worst clock.
-const furthestBehind = 3 * day
-
 // clocks are those of the operator and of the API server, next to the true one.
 type clocks struct {
 	skew, apiSkew time.Duration
@@ -17,7 +14,7 @@ type clocks struct {
 // clockFault makes another instance the leader, whose clock may be wrong, or sets the clock under
 // the one that there is. The API server's may be ahead, but not both behind at once: nobody could tell.
 func (s *sim) clockFault() {
-	skew := pick(s, 0, 0, time.Minute, day, 40*day, -time.Minute, -50*time.Minute, -furthestBehind)
+	skew := pick(s, 0, 0, time.Minute, day, 40*day, -time.Minute, -50*time.Minute, -3*day)
 	s.apiSkew = 0
 	if skew <= 0 {
 		s.apiSkew = pick(s, 0, 0, day)

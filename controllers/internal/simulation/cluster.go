@@ -136,8 +136,17 @@ func (s *sim) ask() {
 	s.reports = map[string]report{}
 	for _, p := range s.pods {
 		s.reports[p.name] = report{id: p.id(), silent: p.silent, silentSince: p.silentSince}
-		// Nothing more is entered once the record is being taken away.
-		if noted := s.spec != nil && s.spec.Current != nil && s.last.State != v1alpha1.StateRemoving; noted && p.stale != nil && !p.silent && p.counted() {
+	}
+}
+
+// heeded is when a pass has acted upon the answers. Nothing more is entered once the record is being
+// taken away.
+func (s *sim) heeded() {
+	if s.spec == nil || s.spec.Current == nil || s.last.State == v1alpha1.StateRemoving {
+		return
+	}
+	for _, p := range s.pods {
+		if r, asked := s.reports[p.name]; asked && p.stale != nil && !r.silent && r.id == p.id() && p.counted() {
 			p.stale.seen = true
 		}
 	}

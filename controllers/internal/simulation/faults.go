@@ -45,10 +45,10 @@ func (s *sim) goWrong() {
 	case what < 89:
 		s.lifeFault()
 	case what < 92:
-		s.ttl = pick(s, time.Minute, time.Hour, 4*time.Hour)
+		s.ttl = pick(s, time.Minute, 4*time.Hour)
 		s.tell("the TTL is %s", s.ttl)
 		s.wakeIn(0)
-		s.after(s.within(2*time.Hour), func() {
+		s.after(s.within(20*time.Minute), func() {
 			if s.claim != nil {
 				s.want(s.nextPolicy())
 			}
@@ -218,6 +218,7 @@ func (s *sim) edited() {
 	if last := mtasts.ID(s.spec.LastID).Time(); s.chance(2) && !last.IsZero() {
 		id = last.Add(time.Hour).Format("20060102150405") + "deadbeef"
 	}
+	s.former[id] = id != ""
 	s.tell("the TXT object is edited by hand: %q", id)
 	s.replaceTXT(id)
 	s.wakeIn(0)

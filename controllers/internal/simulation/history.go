@@ -24,7 +24,7 @@ func (s *sim) populate() {
 	s.tm.PollMost, s.tm.MXFresh = 10*time.Minute, 30*time.Minute
 	s.minted, s.parsed = map[string]v1alpha1.Instance{}, map[string]mtasts.Policy{}
 	s.reports = map[string]report{}
-	s.former, s.vouched = map[string]bool{}, map[string]bool{}
+	s.former, s.lost, s.vouched = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	s.upsertOnly = s.chance(8)
 	s.ttl = pick(s, time.Minute, 5*time.Minute, time.Hour, 4*time.Hour)
 	s.mx = hosts[:2]
@@ -41,7 +41,7 @@ func (s *sim) populate() {
 	}
 	for i, h := range []habit{renews, renews, revives, keeps, keeps, daily, daily, refetches} {
 		every := pick(s, 30*time.Minute, 4*time.Hour, 30*time.Hour)
-		s.addSender(&sender{name: fmt.Sprintf("sender-%d (%s)", i, h), habit: h, every: every})
+		s.addSender(&sender{name: fmt.Sprintf("sender-%d (%s)", i, h), habit: h, every: every, late: pick(s, 0, 0, 0, 45*time.Minute)})
 	}
 }
 

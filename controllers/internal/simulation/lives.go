@@ -23,6 +23,8 @@ type lives struct {
 	fresh    bool
 	// former are ids that were announced in an earlier life, of which the publication of now may know nothing.
 	former map[string]bool
+	// lost are ids whose instance no copy or live object told.
+	lost map[string]bool
 	// wish is the deletion policy that the operator was told last, goneAt since when there is no policy,
 	// dueAt since when nothing keeps what is to go at once.
 	wish          v1alpha1.DeletionPolicy
@@ -133,7 +135,10 @@ func (s *sim) moveTo(spec *v1alpha1.MTASTSPublicationSpec) {
 			s.greatest = ours
 		}
 	}
-	for id := range s.minted {
+	for id, i := range s.minted {
+		if !knows(spec, i) && (s.shard == nil || s.shard.ID != id) {
+			s.lost[id] = true
+		}
 		if mtasts.ID(id).Compare(s.greatest) > 0 {
 			s.former[id] = true
 			delete(s.minted, id)
@@ -158,7 +163,7 @@ func (s *sim) promised(spec *v1alpha1.MTASTSPublicationSpec, c *sender) bool {
 	}
 	return !slices.ContainsFunc(c.refuses, func(host string) bool {
 		return !slices.ContainsFunc(entries, func(e v1alpha1.LedgerEntry) bool {
-			until := s.now.Add(time.Duration(e.MaxAgeSeconds) * time.Second)
+			until := s.now.Add(time.Duration(e.MaxAgeSeconds)*time.Second + s.tm.LedgerSlack)
 			// A later date is a clock's that was ahead: the entry stands for it by chance only.
 			if longest := until.Add(s.ttlMost); e.CachedUntil != nil && e.CachedUntil.After(longest) {
 				until = longest
@@ -210,18 +215,12 @@ func (s *sim) announcedIDs() map[string]bool {
 	return out
 }
 
-// liveIDs are the ids that can be seen, and believed, now.
+// liveIDs are the ids in the cluster. DNS shows what the objects of now say before long.
 func (s *sim) liveIDs() []string {
-	out := []string{s.txt}
-	for _, id := range slices.Concat(s.nameservers[0], s.nameservers[1]) {
-		if !s.unresolvable && publication.Plausible(mtasts.ID(id), s.now.Add(-furthestBehind)) {
-			out = append(out, id)
-		}
+	if s.shard == nil {
+		return []string{s.txt}
 	}
-	if s.shard != nil {
-		out = append(out, s.shard.ID)
-	}
-	return out
+	return []string{s.txt, s.shard.ID}
 }
 
 // unheardOf says whether the operator cannot know that senders may still read an id: it is of a former life.

@@ -81,7 +81,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I3", name: "the record of a stale leader is believed against a greater id in a live object", file: "decide.go",
-		old: "if g := p.o.Greater; g != nil &&", new: "if g := p.o.Greater; g != nil && false &&",
+		old: "unknown := g != nil && g", new: "unknown := g != nil && false && g",
 	},
 	{
 		promise: "I3", name: "a restored copy goes on as if nothing had happened", file: "decide.go",
@@ -98,6 +98,10 @@ var mutants = []mutant{
 	{
 		promise: "I6", name: "a restored copy goes on with the retirement it was in", file: "decide.go",
 		old: "		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil\n		p.fresh", new: "		p.fresh",
+	},
+	{
+		promise: "I5", name: "what DNS tells of a restored copy's future hides what the shard tells", file: "decide.go",
+		old: "	if unknown { //", new: "	if unknown && g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0 { //",
 	},
 	{
 		promise: "I3", name: "every new leader mints a fresh id", file: "decide.go",

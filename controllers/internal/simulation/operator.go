@@ -86,6 +86,7 @@ func (s *sim) pass() {
 		default:
 			s.checkDecision(d)
 			s.apply(d)
+			s.heeded()
 			return
 		}
 	}

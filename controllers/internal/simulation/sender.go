@@ -37,6 +37,8 @@ type sender struct {
 	name  string
 	habit habit
 	every time.Duration
+	// late is by how much its clock is slow: it keeps policies for longer than it should.
+	late time.Duration
 	// resolvers are several, each with a cache of its own.
 	resolvers [2]cache
 
@@ -83,13 +85,15 @@ func (s *sim) mail(c *sender) {
 		s.deliver(c) // no record changes nothing about what is cached (RFC 8461 §3.1)
 	case c.held && c.id == id && (c.habit == revives || (live && c.habit == renews)):
 		switch forgiven := c.from != nil && !c.from.seen; {
+		case s.lost[id]:
+			c.from = &episode{}
 		case from == nil || forgiven:
 		case live:
 			c.from = from
 		default:
 			c.from = &episode{} // nobody remembers what everybody had dropped
 		}
-		c.until = s.now.Add(maxAge(c.policy))
+		c.until = s.now.Add(maxAge(c.policy) + c.late)
 		s.deliver(c)
 	case live && c.id == id:
 		s.deliver(c)
@@ -142,7 +146,7 @@ func (s *sim) fetch(c *sender, id string, back *episode) {
 			from = back
 		}
 		c.held, c.id, c.body, c.policy, c.from = true, id, body, policy, from
-		c.until = s.now.Add(maxAge(policy))
+		c.until = s.now.Add(maxAge(policy) + c.late)
 		s.deliver(c)
 	})
 }
