@@ -118,15 +118,7 @@ func (s *sim) moveTo(spec *v1alpha1.MTASTSPublicationSpec) {
 			c.from = &episode{}
 		}
 	}
-	if s.foreign != nil { // whether the copy knows of it the next look shows
-		again := &episode{}
-		for _, c := range s.senders {
-			if c.from == s.foreignStory {
-				c.from = again
-			}
-		}
-		s.foreignStory = again
-	}
+	s.doubtForeign()
 	s.spec, s.uid = spec, s.newUID("uid-")
 	s.restored, s.fresh, s.healed = s.now.Add(patience), true, time.Time{}
 	s.greatest = mtasts.ID(spec.LastID)
@@ -135,6 +127,11 @@ func (s *sim) moveTo(spec *v1alpha1.MTASTSPublicationSpec) {
 			s.greatest = ours
 		}
 	}
+	s.loseIDs(spec)
+}
+
+// loseIDs notes which ids neither the spec nor a live object tells.
+func (s *sim) loseIDs(spec *v1alpha1.MTASTSPublicationSpec) {
 	for id, i := range s.minted {
 		if !knows(spec, i) && (s.shard == nil || s.shard.ID != id) {
 			s.lost[id] = true
@@ -143,6 +140,20 @@ func (s *sim) moveTo(spec *v1alpha1.MTASTSPublicationSpec) {
 			s.former[id] = true
 			delete(s.minted, id)
 		}
+	}
+}
+
+// doubtForeign lets the operator look once more at what somebody else serves: whether the copy knows
+// of it nobody knows.
+func (s *sim) doubtForeign() {
+	if s.foreign != nil {
+		again := &episode{}
+		for _, c := range s.senders {
+			if c.from == s.foreignStory {
+				c.from = again
+			}
+		}
+		s.foreignStory = again
 	}
 }
 
