@@ -31,7 +31,8 @@ type domain struct {
 	// minted are the bodies of all ids that a publication ever recorded, greatest the greatest of them.
 	minted   map[string]string
 	greatest mtasts.ID
-	// announced: an id went to DNS since there was no publication; the operator may not see DNS later on.
+	// announced: an id went to DNS since there was no publication, or was left there by the last one; the
+	// operator may not see DNS later on.
 	announced bool
 	// excusedUntil is until when somebody's hand explains what would be a breach.
 	excusedUntil time.Time
@@ -235,7 +236,7 @@ func (s *sim) checkWrite(c change) {
 func (s *sim) checkPublication(c change) {
 	if c.after == nil {
 		s.Removed++
-		s.domain(c.name).announced = len(s.publications(c.name)) > 0
+		s.domain(c.name).announced = len(s.publications(c.name)) > 0 || s.answered(c.name)
 		s.checkRemoved(c)
 		return
 	}

@@ -114,6 +114,14 @@ func ids(z zone, domain string) (out []string, ttl time.Duration) {
 	return out, r.ttl
 }
 
+// answered says whether any name server answers an id for the domain.
+func (s *sim) answered(domain string) bool {
+	return slices.ContainsFunc(s.nameservers[:], func(z zone) bool {
+		found, _ := ids(z, domain)
+		return len(found) > 0
+	})
+}
+
 // hasAddress says whether a name server answers an address for the domain's policy host.
 func hasAddress(z zone, domain string) bool {
 	return len(z["A "+mtasts.PolicyHost(domain)].values) > 0
