@@ -12,7 +12,8 @@ import (
 )
 
 // What makes a disappearance look like an accident: a fifth of all publications, and at least ten,
-// without a policy at one time. Those that retire already do not count.
+// without a policy at one time. Those that retire already do not count, nor do orphans: they stay
+// without a policy for ever, and one day would hold every retirement.
 const (
 	massShare = 5
 	massLeast = 10
@@ -42,10 +43,16 @@ func (d *disappearances) enMasse(ctx context.Context, cache client.Reader, now t
 	gone := 0
 	for i := range all.Items {
 		pub := &all.Items[i]
-		if pub.Spec.PolicyGoneAt != nil && pub.Spec.Retirement == nil && pub.Annotations[v1alpha1.ReleaseAnnotation] == "" {
+		if mayRetire(pub) && pub.Annotations[v1alpha1.ReleaseAnnotation] == "" {
 			gone++
 		}
 	}
 	d.at, d.held = now, gone >= massLeast && gone*massShare > len(all.Items)
 	return d.held, nil
+}
+
+// mayRetire says whether a publication has lost its policy, and would retire if nothing held it.
+func mayRetire(pub *v1alpha1.MTASTSPublication) bool {
+	spec := &pub.Spec
+	return spec.PolicyGoneAt != nil && spec.Retirement == nil && spec.DeletionPolicy != v1alpha1.DeletionOrphan
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -14,17 +16,18 @@ import (
 func TestManyPoliciesThatDisappearAtOnceAreTakenForAnAccident(t *testing.T) {
 	gone := metav1.NewTime(testNow)
 	for name, tt := range map[string]struct {
-		all, gone, retiring, released int
-		want                          bool
+		all, gone, retiring, released, orphaned int
+		want                                    bool
 	}{
-		"one of one":                          {all: 1, gone: 1},
-		"nine of nine are too few":            {all: 9, gone: 9},
-		"ten of ten":                          {all: 10, gone: 10, want: true},
-		"ten of fifty are a fifth, no more":   {all: 50, gone: 10},
-		"eleven of fifty":                     {all: 50, gone: 11, want: true},
-		"those that retire already":           {all: 20, gone: 15, retiring: 10},
-		"those that somebody let go":          {all: 20, gone: 15, released: 10},
-		"a hundred of a thousand are too few": {all: 1000, gone: 100},
+		"one of one":                           {all: 1, gone: 1},
+		"nine of nine are too few":             {all: 9, gone: 9},
+		"ten of ten":                           {all: 10, gone: 10, want: true},
+		"ten of fifty are a fifth, no more":    {all: 50, gone: 10},
+		"eleven of fifty":                      {all: 50, gone: 11, want: true},
+		"those that retire already":            {all: 20, gone: 15, retiring: 10},
+		"those that somebody let go":           {all: 20, gone: 15, released: 10},
+		"those that stay as they are for ever": {all: 20, gone: 15, orphaned: 10},
+		"a hundred of a thousand are too few":  {all: 1000, gone: 100},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := fake.NewClientBuilder().WithScheme(NewScheme())
@@ -39,6 +42,9 @@ func TestManyPoliciesThatDisappearAtOnceAreTakenForAnAccident(t *testing.T) {
 				}
 				if i < tt.released {
 					pub.Annotations = map[string]string{v1alpha1.ReleaseAnnotation: "true"}
+				}
+				if i < tt.orphaned {
+					pub.Spec.DeletionPolicy = v1alpha1.DeletionOrphan
 				}
 				b.WithObjects(&pub)
 			}
@@ -58,5 +64,38 @@ func TestDisappearancesAreCountedAnewAfterAWhile(t *testing.T) {
 	}
 	if held, err := d.enMasse(t.Context(), empty, testNow.Add(time.Minute)); err != nil || held {
 		t.Errorf("after it: %v, %v", held, err)
+	}
+}
+
+// The command that lets retirements go names every publication there is.
+func TestAWordAboutOneDisappearanceDoesNotCountForTheNext(t *testing.T) {
+	for name, tt := range map[string]struct {
+		policy bool
+		want   string
+	}{
+		"with a policy it is forgotten": {true, ""},
+		"without one it counts":         {false, "true"},
+	} {
+		s := inForceScope()
+		s.publication.Annotations = map[string]string{v1alpha1.ReleaseAnnotation: "true"}
+		b := fake.NewClientBuilder().WithScheme(NewScheme()).WithObjects(s.publication).Build()
+		if err := b.Get(t.Context(), client.ObjectKeyFromObject(s.publication), s.publication); err != nil {
+			t.Fatal(err)
+		}
+		s.memory.wrote = map[types.UID]client.Object{}
+		s.decision.Spec = &s.publication.Spec
+		if !tt.policy {
+			s.winner = nil
+		}
+		if err := (&domainReconciler{client: b}).record(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		var kept v1alpha1.MTASTSPublication
+		if err := b.Get(t.Context(), client.ObjectKeyFromObject(s.publication), &kept); err != nil {
+			t.Fatal(err)
+		}
+		if got := kept.Annotations[v1alpha1.ReleaseAnnotation]; got != tt.want {
+			t.Errorf("%s: the annotation is %q", name, got)
+		}
 	}
 }

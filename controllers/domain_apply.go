@@ -43,11 +43,14 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 	if s.publication == nil {
 		return r.create(ctx, s, spec)
 	}
-	if apiequality.Semantic.DeepEqual(s.publication.Spec, spec) {
-		return nil
-	}
 	updated := s.publication.DeepCopy()
 	updated.Spec = spec
+	if s.winner != nil { // the word was about another disappearance than the next one
+		delete(updated.Annotations, v1alpha1.ReleaseAnnotation)
+	}
+	if apiequality.Semantic.DeepEqual(s.publication, updated) {
+		return nil
+	}
 	patch := client.MergeFromWithOptions(s.publication, client.MergeFromWithOptimisticLock{})
 	if err := r.client.Patch(ctx, updated, patch); err != nil {
 		return fmt.Errorf("recording publication %s: %w", s.domain, err)
