@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -248,46 +247,4 @@ func (r *domainReconciler) trustTime(ctx context.Context, s *scope) error {
 	}
 	s.observation.Trusted, s.observation.Latest = r.bounds(r.Clock.Now())
 	return nil
-}
-
-// atRest says whether the domain waits for nothing but time or its owner.
-func (r *domainReconciler) atRest(s *scope) bool {
-	switch s.decision.State {
-	case v1alpha1.StateInForce, v1alpha1.StateHeld, v1alpha1.StateRetiring, v1alpha1.StateOrphaned:
-		return s.publication != nil && s.publication.Spec.Current != nil
-	default:
-		return false
-	}
-}
-
-// restLook is how long it is until the domain at rest is to be looked at again.
-func (r *domainReconciler) restLook(s *scope) time.Duration {
-	now := r.Clock.Now()
-	return s.memory.restDue(s.publication.Spec.InForceID, s.well(), now, r.Timings).Sub(now)
-}
-
-// well says whether the status shows that the domain is in force and nothing is wrong with it.
-func (s *scope) well() bool {
-	return s.winner == nil || (s.winner.Status.State == v1alpha1.StateInForce &&
-		apimeta.IsStatusConditionTrue(s.winner.Status.Conditions, v1alpha1.ConditionReady))
-}
-
-// restLooksPerSecond bounds the looks at domains at rest, whose number knows no bound: DNS and mail
-// servers of others answer them.
-const restLooksPerSecond = 10
-
-// lookAtRest makes the periodic looks at what is in force, if the domain gets its turn.
-func (r *domainReconciler) lookAtRest(ctx context.Context, s *scope) error {
-	now := r.Clock.Now()
-	turn := r.restLooks.ReserveN(now, 1)
-	if wait := turn.DelayFrom(now); wait > 0 {
-		turn.CancelAt(now)
-		s.memory.lookAt = now.Add(wait)
-		return nil
-	}
-	r.lookDNS(ctx, s)
-	r.lookPublic(ctx, s)
-	r.lookMX(ctx, s)
-	s.memory.rested(r.Clock.Now(), r.Timings)
-	return context.Cause(ctx)
 }

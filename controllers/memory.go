@@ -41,9 +41,11 @@ type memory struct {
 	wrote map[types.UID]client.Object
 	// endpoints are the DNSEndpoints as they were seen at the API server when they were written last.
 	endpoints map[client.ObjectKey]*externaldnsv1alpha1.DNSEndpoint
-	// lookAt is when the domain at rest is looked at next, lookFor the id that was in force then.
+	// lookAt is when the domain at rest is looked at next, lookFor the id that was in force then; turn is
+	// its place among all the domains that are due, zero while it has none.
 	lookAt  time.Time
 	lookFor string
+	turn    time.Time
 }
 
 // memories are the memories of all domains.

@@ -36,6 +36,7 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 		recorder: p.Recorder, memories: newMemories(), bounds: p.Bounds,
 		disappeared: &disappearances{every: o.Timings.RetireGrace / 60},
 		restLooks:   rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond),
+		restSlots:   make(chan struct{}, max(o.Workers/restShare, 1)),
 		mxHosts:     newMXHosts(o.Timings),
 	}
 	servers := &serverReconciler{
