@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -19,7 +20,7 @@ type policyMetrics struct {
 	// elected is closed once this replica leads: the others show nothing, so that no policy shows twice.
 	elected <-chan struct{}
 
-	states, info, ready, problem, pending, notAfter, mx, refused, ledger, until *prometheus.Desc
+	states, info, ready, problem, pending, notAfter, mx, refused, ledger, until, stalled *prometheus.Desc
 }
 
 // Reasons why senders refuse a live MX host, as a label.
@@ -33,8 +34,8 @@ func newPolicyMetrics(reader client.Reader, elected <-chan struct{}) *policyMetr
 	policy := func(name, help string, more ...string) *prometheus.Desc {
 		return prometheus.NewDesc(name, help, append([]string{"namespace", "name", "domain"}, more...), nil)
 	}
-	publication := func(name, help string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, []string{"namespace", "domain"}, nil)
+	publication := func(name, help string, more ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, append([]string{"namespace", "domain"}, more...), nil)
 	}
 	return &policyMetrics{
 		reader: reader, elected: elected,
@@ -48,12 +49,13 @@ func newPolicyMetrics(reader client.Reader, elected <-chan struct{}) *policyMetr
 		refused:  policy("mtasts_policy_mx_refused", "Live MX hosts that senders refuse, or would refuse under mode enforce, by why: uncovered, starttls or cached.", "why"),
 		ledger:   publication("mtasts_publication_ledger_entries", "Superseded enforce policies that senders may still hold."),
 		until:    publication("mtasts_publication_until_timestamp_seconds", "Unix time at which a retirement is expected to go on or end; absent while there is none."),
+		stalled:  publication("mtasts_publication_stalled", "1 for every publication that does not go on without somebody, with its reason.", "reason"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (m *policyMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.states, m.info, m.ready, m.problem, m.pending, m.notAfter, m.mx, m.refused, m.ledger, m.until} {
+	for _, d := range []*prometheus.Desc{m.states, m.info, m.ready, m.problem, m.pending, m.notAfter, m.mx, m.refused, m.ledger, m.until, m.stalled} {
 		out <- d
 	}
 }
@@ -145,6 +147,9 @@ func (m *policyMetrics) collectPublications(out chan<- prometheus.Metric, public
 		out <- prometheus.MustNewConstMetric(m.ledger, prometheus.GaugeValue, float64(len(p.Spec.Ledger)), p.Namespace, p.Spec.Domain)
 		if p.Status.Until != nil {
 			out <- prometheus.MustNewConstMetric(m.until, prometheus.GaugeValue, seconds(*p.Status.Until), p.Namespace, p.Spec.Domain)
+		}
+		if c := apimeta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionStalled); c != nil && c.Status == metav1.ConditionTrue {
+			out <- prometheus.MustNewConstMetric(m.stalled, prometheus.GaugeValue, 1, p.Namespace, p.Spec.Domain, c.Reason)
 		}
 	}
 	for _, state := range v1alpha1.States() {

@@ -51,6 +51,7 @@ func TestMetricsShowEveryPolicyAsItsStatusDoes(t *testing.T) {
 	retiring := testPublication("sales", "q")
 	retiring.Spec.Domain = "example.org"
 	retiring.Status.State, retiring.Status.Until = v1alpha1.StateRetiring, new(metav1.NewTime(time.Unix(1_800_000_000, 0)))
+	retiring.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonNotReachableFromCluster}}
 	m := newPolicyMetrics(listed{policies: []v1alpha1.MTASTSPolicy{*s.winner}, publications: []v1alpha1.MTASTSPublication{*s.publication, retiring}}, elected())
 	want := `
 # HELP mtasts_policy_certificate_not_after_timestamp_seconds Unix time at which the policy host's certificate ends.
@@ -77,6 +78,9 @@ mtasts_policy_ready{domain="example.com",name="p",namespace="mail"} 0
 # TYPE mtasts_publication_ledger_entries gauge
 mtasts_publication_ledger_entries{domain="example.com",namespace="mail"} 1
 mtasts_publication_ledger_entries{domain="example.org",namespace="sales"} 0
+# HELP mtasts_publication_stalled 1 for every publication that does not go on without somebody, with its reason.
+# TYPE mtasts_publication_stalled gauge
+mtasts_publication_stalled{domain="example.org",namespace="sales",reason="NotReachableFromCluster"} 1
 # HELP mtasts_publication_until_timestamp_seconds Unix time at which a retirement is expected to go on or end; absent while there is none.
 # TYPE mtasts_publication_until_timestamp_seconds gauge
 mtasts_publication_until_timestamp_seconds{domain="example.org",namespace="sales"} 1.8e+09

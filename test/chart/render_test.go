@@ -3,7 +3,6 @@ package chart_test
 import (
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,14 +19,14 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
 )
 
-// TestRenderings compares whole renderings, of both Helms. The CRDs are left out: they are compared with
-// their source.
+// TestRenderings compares whole renderings, of both Helms. The CRDs and the dashboard are left out: they
+// are compared with their source.
 func TestRenderings(t *testing.T) {
 	for _, values := range valueFiles(t) {
 		name := strings.TrimSuffix(filepath.Base(values), "-values.yaml")
 		t.Run(name, func(t *testing.T) {
 			sources := regexp.MustCompile(`(?m)^# Source: .*\n|^\n`)
-			args := []string{"-f", values, "--set", "crds.enabled=false"}
+			args := []string{"-f", values, "--set", "crds.enabled=false,metrics.dashboard.enabled=false"}
 			got := sources.ReplaceAllString(helm4.template(t, args...), "")
 			if diff := gocmp.Diff(parse(t, helm3.template(t, args...)), parse(t, got)); diff != "" {
 				t.Errorf("-Helm 3 +Helm 4:\n%s", diff)
@@ -278,27 +277,24 @@ func TestArtifactHubIsToldTheTruth(t *testing.T) {
 	}
 }
 
-// TestEveryAlertLooksAtMetricsThatExist compares names only: whether an expression says what it should,
-// Prometheus has to tell.
-func TestEveryAlertLooksAtMetricsThatExist(t *testing.T) {
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/controller-runtime").Output()
+func TestTheDashboardIsLoadedBySidecars(t *testing.T) {
+	if all := parse(t, helm4.template(t)); all["ConfigMap "+release+"-dashboard"] != nil {
+		t.Error("it is there without being asked for")
+	}
+	got := parse(t, helm4.template(t, "-f", filepath.Join(chart, "ci", "everything-values.yaml")))["ConfigMap monitoring/publisher-dashboard"]
+	if got == nil {
+		t.Fatal("it is not there")
+	}
+	if got.GetLabels()["grafana_dashboard"] != "mail" || got.GetAnnotations()["grafana_folder"] != "Mail" {
+		t.Errorf("labels %q, annotations %q", got.GetLabels(), got.GetAnnotations())
+	}
+	want := strings.TrimSuffix(readFile(t, chart, "files", "dashboards", release+".json"), "\n")
+	text, _, err := unstructured.NestedString(got.Object, "data", release+".json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	runtimePackages := filepath.Join(strings.TrimSpace(string(out)), "pkg")
-	sources := readFile(t, root, "internal", "policyserver", "metrics.go") +
-		readFile(t, root, "controllers", "metrics.go") +
-		readFile(t, runtimePackages, "metrics", "leaderelection.go") +
-		readFile(t, runtimePackages, "internal", "controller", "metrics", "metrics.go")
-	rule := parse(t, readFile(t, "testdata", "everything.golden.yaml"))["PrometheusRule publisher"]
-	metrics := regexp.MustCompile(`\b(?:mtasts|controller_runtime|leader)_[a-z_]+`).FindAllString(asYAML(t, rule.Object), -1)
-	if len(metrics) < 4 {
-		t.Fatalf("the alerts look at %q only", metrics)
-	}
-	for _, metric := range metrics {
-		if !strings.Contains(sources, `"`+metric+`"`) {
-			t.Errorf("there is no metric %s", metric)
-		}
+	if diff := gocmp.Diff(want, strings.TrimSuffix(text, "\n")); diff != "" {
+		t.Errorf("-file +ConfigMap:\n%s", diff)
 	}
 }
 
