@@ -59,7 +59,9 @@ func questions(t *testing.T) []question {
 			Title   string
 			Targets []struct{ Expr, LegendFormat string }
 		}
-		Templating struct{ List []struct{ Name, Definition string } }
+		Templating struct {
+			List []struct{ Name, Definition string }
+		}
 	}
 	if err := json.Unmarshal([]byte(readText(t, chart, "files", "dashboards", "mta-sts-operator.json")), &dashboard); err != nil {
 		t.Fatal(err)
