@@ -56,7 +56,7 @@ func TestOnACluster(t *testing.T) {
 	c := &cluster{plane, api}
 	helm3.kubeconfig, helm4.kubeconfig = plane.Kubeconfig(), plane.Kubeconfig()
 	// As the strictest cluster: what does not fit is not admitted, and what would not fit is warned about.
-	for _, name := range []string{system, "mail", "customer-one", "sales"} {
+	for _, name := range []string{system, "mail", "customer-one", "sales", "monitoring"} {
 		c.create(t, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
 			"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/warn": "restricted",
 		}}})
