@@ -59,7 +59,8 @@ const (
 type MTASTSPolicyStatus struct {
 	// conditions are Ready, PolicyServed, Exposed, CertificateReady,
 	// PolicyReachable, DNSPublished, MXAligned; Reconciling and Stalled are
-	// present only while true.
+	// present only while true. Every reason, and what to do about it:
+	// https://github.com/mta-sts-operator/mta-sts-operator/blob/main/docs/troubleshooting.md
 	//
 	// +optional
 	// +listType=map

@@ -196,7 +196,8 @@ type MTASTSPublicationStatus struct {
 	// conditions are empty while a policy is followed: its own say more. Without
 	// a policy there is exactly one: Reconciling while the publication retires,
 	// Stalled while that cannot go on by itself, with the cause and the ways out,
-	// or Ready when it is orphaned.
+	// or Ready when it is orphaned. Every reason, and what to do about it:
+	// https://github.com/mta-sts-operator/mta-sts-operator/blob/main/docs/troubleshooting.md
 	//
 	// +optional
 	// +listType=map
