@@ -103,6 +103,9 @@ func runManager(ctx context.Context, f managerFlags) error {
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
+	if err := awaitAPIServer(ctx, restConfig, f.probeAddress, ctrl.Log); err != nil {
+		return fmt.Errorf("waiting for the API server: %w", err)
+	}
 	mgr, err := ctrl.NewManager(restConfig, managerOptions(f))
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
@@ -136,6 +139,7 @@ func checkNamespaces(names []string) error {
 
 func managerOptions(f managerFlags) ctrl.Options {
 	o := controllers.ManagerOptions(f.watchNamespaces...)
+	o.NewCache = newPatientCache
 	o.HealthProbeBindAddress = f.probeAddress
 	o.LeaderElection = f.leaderElection
 	o.LeaderElectionID = "mta-sts-operator"
