@@ -90,7 +90,7 @@ func TestLinksLeadToFilesAndHeadings(t *testing.T) {
 			leads(t, page, filepath.Join(filepath.Dir(page), path), path == "", anchor)
 		}
 	}
-	if links < 80 {
+	if links < 100 {
 		t.Errorf("only %d links were found", links)
 	}
 }
