@@ -17,6 +17,8 @@ LDFLAGS    = -s -w -X main.version=$(VERSION)
 # What controller-gen reads: types with their schema from api, RBAC markers from controllers.
 GENERATE   = object paths=./api/...
 MANIFESTS  = crd rbac:roleName=mta-sts-operator paths=./api/... paths=./controllers/...
+APIDOCS    = --log-level=ERROR --renderer=markdown --source-path=api/v1alpha1 \
+             --config=hack/apidocs/config.yaml --templates-dir=hack/apidocs/templates
 
 ##@ General
 
@@ -37,9 +39,10 @@ generate: ## Write api/**/zz_generated.deepcopy.go.
 	@gen=$$(hack/tools/build.sh controller-gen) && "$$gen" $(GENERATE)
 
 .PHONY: manifests
-manifests: ## Write config/crd/bases and config/rbac/role.yaml from the markers in the code.
+manifests: ## Write config/crd/bases, config/rbac/role.yaml and docs/api.md from the comments in the code.
 	@gen=$$(hack/tools/build.sh controller-gen) && \
 	"$$gen" $(MANIFESTS) output:crd:dir=config/crd/bases output:rbac:dir=config/rbac
+	@gen=$$(hack/tools/build.sh crd-ref-docs) && "$$gen" $(APIDOCS) --output-path=docs/api.md
 	@$(MAKE) chart
 
 .PHONY: chart
@@ -58,12 +61,14 @@ verify: verify-generated verify-deps verify-fmt ## Check that generated files, g
 # Generates beside the tree and compares, so that a check never changes a file.
 .PHONY: verify-generated
 verify-generated:
-	@gen=$$(hack/tools/build.sh controller-gen) && \
+	@gen=$$(hack/tools/build.sh controller-gen) && doc=$$(hack/tools/build.sh crd-ref-docs) && \
 	tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && \
 	"$$gen" $(GENERATE) output:object:dir="$$tmp/api" && \
 	"$$gen" $(MANIFESTS) output:crd:dir="$$tmp/crd" output:rbac:dir="$$tmp/rbac" && \
+	"$$doc" $(APIDOCS) --output-path="$$tmp/api.md" && \
 	{ diff -u api/v1alpha1/zz_generated.deepcopy.go "$$tmp/api/zz_generated.deepcopy.go" && \
-	  diff -ruN config/crd/bases "$$tmp/crd" && diff -u config/rbac/role.yaml "$$tmp/rbac/role.yaml" || \
+	  diff -ruN config/crd/bases "$$tmp/crd" && diff -u config/rbac/role.yaml "$$tmp/rbac/role.yaml" && \
+	  diff -u docs/api.md "$$tmp/api.md" || \
 	  { echo "generated files are out of date: run 'make generate manifests'" >&2; exit 1; }; }
 
 .PHONY: verify-deps
