@@ -78,12 +78,13 @@ type refusedMX struct {
 func (w *statusWriter) refusedMX() (out refusedMX) {
 	for _, h := range w.status.MX {
 		after, open, id := publication.SafeAfter(&w.publication.Spec, h.Host)
+		if h.State == v1alpha1.MXCovered && w.failsForSure(h) {
+			out.failing = append(out.failing, h.STARTTLS.Message)
+		}
 		switch {
 		case h.State == v1alpha1.MXPrepared:
 		case h.State == v1alpha1.MXUncovered:
 			out.uncovered = append(out.uncovered, h.Host)
-		case w.failsForSure(h):
-			out.failing = append(out.failing, h.STARTTLS.Message)
 		case open:
 			out.byCaches = append(out.byCaches, "senders may still fetch policy "+id+", which refuses "+h.Host)
 		case after != nil && after.After(w.now.Time):
@@ -94,13 +95,13 @@ func (w *statusWriter) refusedMX() (out refusedMX) {
 }
 
 // failsForSure says whether a host was proven to fail: once the condition is True for this instance, one
-// failed look is no proof (I9).
+// failed look is no proof (I9). Where nothing is enforced the condition stays True, and is to warn early.
 func (w *statusWriter) failsForSure(h v1alpha1.MXHost) bool {
 	if h.STARTTLS == nil || h.STARTTLS.State != v1alpha1.STARTTLSFails {
 		return false
 	}
 	was := w.was(v1alpha1.ConditionMXAligned)
-	return !w.inForce() || was == nil || was.Status != metav1.ConditionTrue || was.Reason == v1alpha1.ReasonNotEnforced ||
+	return w.current.Mode != v1alpha1.ModeEnforce || !w.inForce() || was == nil || was.Status != metav1.ConditionTrue || was.Reason == v1alpha1.ReasonNotEnforced ||
 		w.mail[h.Host].Proves(w.t)
 }
 

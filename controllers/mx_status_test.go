@@ -54,6 +54,16 @@ func TestMXAlignedSaysWhoRefusesALiveHost(t *testing.T) {
 			s.publication.Spec.Current.Mode = v1alpha1.ModeTesting
 			s.sawFailing(3, 10*time.Minute)
 		}, "True/NotEnforced"},
+		"in mode testing one failure is enough for a warning": {func(s *scope) {
+			s.publication.Spec.Current.Mode = v1alpha1.ModeTesting
+			s.winner.Status = s.testStatus()
+			s.sawFailing(1, 0)
+		}, "True/NotEnforced"},
+		"a cached policy refuses a host that fails although the mode is testing": {func(s *scope) {
+			s.publication.Spec.Current.Mode = v1alpha1.ModeTesting
+			s.cached(24 * time.Hour)
+			s.sawFailing(1, 0)
+		}, "False/CachedPoliciesRefuse"},
 		"a cached policy refuses the host for another day":    {func(s *scope) { s.cached(24 * time.Hour) }, "False/CachedPoliciesRefuse"},
 		"a cached policy refused the host until a minute ago": {func(s *scope) { s.cached(-time.Minute) }, "True/Covered"},
 		"a policy that may still be fetched refuses the host": {func(s *scope) { s.cached(0) }, "False/CachedPoliciesRefuse"},
