@@ -127,9 +127,11 @@ simulate: ## Live through months of faults: SEEDS (500) for the decision, WEEKS 
 	  go test -count=1 -timeout 0 -v -run TestWeeksOfFaultsBreakNoPromise ./test/simulation
 
 .PHONY: mutants
-mutants: ## Put mistakes into the decision one by one: some history of SEEDS must find each.
+mutants: ## Put mistakes into decision and controllers one by one: some history of SEEDS, or WEEKS, must find each.
 	@SIMULATION_SEEDS=$(SEEDS) \
 	  go test -count=1 -timeout 0 -tags mutants -run TestEveryMutantIsCaught ./controllers/internal/simulation
+	@SIMULATION_SEEDS=$(WEEKS) \
+	  go test -count=1 -timeout 0 -tags mutants -run TestEveryMutantIsCaught ./test/simulation
 
 # Built on first use from Go modules and Debian packages; test/e2e/README.md says from which.
 .PHONY: e2e

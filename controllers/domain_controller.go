@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,13 +22,6 @@ type domainKey struct{ Domain string }
 // String is for logs.
 func (k domainKey) String() string { return k.Domain }
 
-// errStaleCache says that the cache is behind the API server on something that matters. It is not
-// an error to tell anybody: the pass is made again.
-var errStaleCache = errors.New("the cache is behind the API server")
-
-// staleRetry is when a pass that met a stale cache is made again.
-const staleRetry = 500 * time.Millisecond
-
 // domainReconciler brings one domain from wanted to in force, and out again.
 type domainReconciler struct {
 	Options
@@ -41,6 +33,7 @@ type domainReconciler struct {
 	instances *instances
 	kinds     *optionalKinds
 	memories  *memories
+	patience  *patience[domainKey]
 	// bounds are the earlier and the later of a local time and the API server's.
 	bounds    func(now time.Time) (earlier, later time.Time)
 	restLooks *rate.Limiter
@@ -70,8 +63,8 @@ func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconc
 	if apierrors.IsConflict(err) {
 		r.memories.doubt(key.Domain)
 	}
-	if after, again := tryAgain(err); again {
-		return reconcile.Result{RequeueAfter: after}, nil
+	if again, wait := r.patience.tryAgain(key, err); again {
+		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("publishing %s: %w", key.Domain, err)
@@ -94,28 +87,10 @@ func (r *domainReconciler) pass(ctx context.Context, domain string) (*scope, err
 		return nil, err
 	}
 	r.tell(ctx, s)
-	if _, again := tryAgain(s.failed); again {
+	if untold(s.failed) {
 		return nil, s.failed // it will be gone in a moment: nobody needs to be told
 	}
 	return s, errors.Join(s.failed, r.report(ctx, s))
-}
-
-// tryAgain says whether a pass that ended with err is made again without complaint, and when; 0 means
-// not before the next event. A namespace that is being terminated is left alone: whatever it holds
-// goes, and there is nothing to add to it.
-func tryAgain(err error) (time.Duration, bool) {
-	switch {
-	case errors.Is(err, errStaleCache), apierrors.IsConflict(err):
-		return staleRetry, true
-	case apierrors.IsNotFound(err) && !apierrors.IsUnexpectedServerError(err): // an object; a missing kind is unexpected
-		return staleRetry, true
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-		return 0, true
-	case errors.Is(err, context.Canceled): // the operator is being stopped
-		return 0, true
-	default:
-		return 0, false
-	}
 }
 
 // mostLooks bounds how often one pass may look at the world before it decides: each need once.

@@ -33,7 +33,7 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 	written := children{client: p.Client, live: p.Live}
 	domains := &domainReconciler{
 		Options: o, client: p.Client, live: p.Live, children: written, instances: shared, kinds: kinds,
-		recorder: p.Recorder, memories: newMemories(), bounds: p.Bounds,
+		recorder: p.Recorder, memories: newMemories(), patience: newPatience[domainKey](), bounds: p.Bounds,
 		disappeared: &disappearances{every: o.Timings.RetireGrace / 60},
 		restLooks:   rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond),
 		restSlots:   make(chan struct{}, max(o.Workers/restShare, 1)),
@@ -41,7 +41,7 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 	}
 	servers := &serverReconciler{
 		Options: o, client: p.Client, live: p.Live, children: written, instances: shared,
-		namespaces: map[string]*serverState{},
+		patience: newPatience[namespaceKey](), namespaces: map[string]*serverState{},
 	}
 	mail := &mxHostReconciler{
 		Options: o, hosts: domains.mxHosts, wake: shared.wakeUp, limiter: rate.NewLimiter(mxHostsPerSecond, 5*mxHostsPerSecond),

@@ -35,6 +35,7 @@ type serverReconciler struct {
 	live      client.Reader
 	children  children
 	instances *instances
+	patience  *patience[namespaceKey]
 
 	mu         sync.Mutex
 	namespaces map[string]*serverState
@@ -89,15 +90,15 @@ func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (rec
 		after, err = r.serve(ctx, key.Namespace, r.state(key.Namespace), publications.Items)
 	}
 	obstacle := ""
-	if _, again := tryAgain(err); err != nil && !again && ctx.Err() == nil {
+	if err != nil && !untold(err) && ctx.Err() == nil {
 		obstacle = err.Error()
 	}
 	if _, ok := errors.AsType[*nameTakenError](err); ok {
 		err, after = nil, r.Timings.AskRest
 	}
 	r.instances.obstructed(ctx, key.Namespace, obstacle, publications.Items)
-	if after, again := tryAgain(err); again {
-		return reconcile.Result{RequeueAfter: after}, nil
+	if again, wait := r.patience.tryAgain(key, err); again {
+		return reconcile.Result{RequeueAfter: wait}, nil
 	}
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("serving namespace %s: %w", key.Namespace, err)
@@ -108,8 +109,11 @@ func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (rec
 // serve keeps the server running with the right shards, and asks its pods.
 func (r *serverReconciler) serve(ctx context.Context, namespace string, state *serverState, publications []v1alpha1.MTASTSPublication) (time.Duration, error) {
 	server, err := r.anchor(ctx, namespace)
-	if err != nil || server.Anchor == "" {
-		return staleRetry, err
+	if err != nil {
+		return 0, err
+	}
+	if server.Anchor == "" {
+		return 0, errStaleCache
 	}
 	wait, failed := r.renderShards(ctx, server, state, publications)
 	if state.shards == nil {

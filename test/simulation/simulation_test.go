@@ -1,9 +1,11 @@
 package simulation
 
 import (
+	"flag"
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -22,12 +24,17 @@ func TestWeeksOfFaultsBreakNoPromise(t *testing.T) {
 	var sum Figures
 	start := time.Now()
 	var mu sync.Mutex
+	var failed atomic.Bool
 	t.Run("seeds", func(t *testing.T) {
 		for seed := first; seed < first+count; seed++ {
 			t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 				t.Parallel()
+				if failed.Load() && flag.Lookup("test.failfast").Value.String() == "true" {
+					t.Skip("another seed has failed") // which failfast only sees to for tests that run one by one
+				}
 				figures, story, err := Run(seed)
 				if err != nil {
+					failed.Store(true)
 					t.Errorf("%s\n\nseed %d: %v\nreplay it: SIMULATION_SEED=%d go test -run Weeks ./test/simulation", story, seed, err, seed)
 				}
 				mu.Lock()

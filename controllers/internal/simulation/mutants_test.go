@@ -1,19 +1,37 @@
 package simulation
 
 import (
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
+
+	"github.com/mta-sts-operator/mta-sts-operator/test/mutation"
 )
 
-// mutant is one mistake in package publication that some history must find.
+func TestEveryMutantStillFitsTheSource(t *testing.T) {
+	suite().Fits(t)
+}
+
+// suite has the histories of this package look for every mutant.
+func suite() mutation.Suite {
+	return mutation.Suite{
+		Root: "../../..", Test: "TestMonthsOfEditsAndFaultsBreakNoPromise", Seeds: "300",
+		Mutants: published(mutants), Equivalents: published(equivalents),
+	}
+}
+
+// mutant is one mistake in package publication.
 type mutant struct {
 	// promise is the invariant that the mistake breaks, name what is wrong with it.
 	promise, name string
 	// file is in package publication; old, which must be there exactly once, becomes new.
 	file, old, new string
+}
+
+func published(mutants []mutant) (out []mutation.Mutant) {
+	for _, m := range mutants {
+		edit := mutation.Edit{File: "controllers/internal/publication/" + m.file, Old: m.old, New: m.new}
+		out = append(out, mutation.Mutant{Promise: m.promise, Name: m.name, Edits: []mutation.Edit{edit}})
+	}
+	return out
 }
 
 // mutants are the mistakes that the simulation must be able to see. A check that finds none of them
@@ -341,31 +359,4 @@ var equivalents = []mutant{
 		promise: "I5", name: "entries are dated although DNS went back since: each look at it opens them again, and while DNS differs looks come within minutes", file: "ledger.go",
 		old: "p.o.DNS.Exactly(current.ID) && p.o.Servers.All() &&", new: "p.o.Servers.All() &&",
 	},
-}
-
-// source is where the mutants' files are.
-const source = "../publication"
-
-// mutated is the mutant's file with the mistake in it.
-func (m mutant) mutated(t *testing.T) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(source, m.file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(b), m.old); n != 1 {
-		t.Fatalf("%s has %d times, not once:\n%s", m.file, n, m.old)
-	}
-	return strings.Replace(string(b), m.old, m.new, 1)
-}
-
-func TestEveryMutantStillFitsTheSource(t *testing.T) {
-	names := map[string]bool{}
-	for _, m := range slices.Concat(mutants, equivalents) {
-		t.Run(m.promise+" "+m.name, func(t *testing.T) { m.mutated(t) })
-		if names[m.name] {
-			t.Errorf("two mutants are called %q", m.name)
-		}
-		names[m.name] = true
-	}
 }

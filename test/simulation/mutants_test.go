@@ -1,0 +1,81 @@
+package simulation
+
+import (
+	"testing"
+
+	"github.com/mta-sts-operator/mta-sts-operator/test/mutation"
+)
+
+func TestEveryMutantStillFitsTheSource(t *testing.T) {
+	suite().Fits(t)
+}
+
+// suite has the histories of this package look for mistakes in the controllers, and for those of the
+// decision that only show with all that the controllers do around it.
+func suite() mutation.Suite {
+	return mutation.Suite{
+		Root: "../..", Test: "TestWeeksOfFaultsBreakNoPromise", Seeds: "40",
+		Mutants: mutants, Equivalents: equivalents,
+	}
+}
+
+// mutants are the mistakes that the simulation must be able to see. `make mutants` tries them all.
+var mutants = []mutation.Mutant{
+	{Promise: "I1", Name: "no pod is asked, neither before nor at the announcement", Edits: []mutation.Edit{
+		{File: "controllers/server_ask.go", Old: "servers := servedBy(reports, spec.Domain, spec.Current.ID, spec.AnnouncedID == spec.Current.ID)", New: "servers := publication.Servers{Known: true, Ready: 1}"},
+		{File: "controllers/domain_looks.go", Old: "	s.observation.Servers = servers\n	if servers.All() {", New: "	_ = servers\n	{"},
+	}},
+	{Promise: "I1", Name: "a pod whose node is lost does not count, and the node comes back", Edits: []mutation.Edit{
+		{File: "controllers/server_pods.go", Old: "	if !pod.DeletionTimestamp.IsZero() && !isReady(pod) {", New: "	if !isReady(pod) {"},
+	}},
+	{Promise: "I3", Name: "a stale leader may record: no lock on the publication", Edits: []mutation.Edit{
+		{File: "controllers/domain_apply.go", Old: "client.MergeFromWithOptions(s.publication, client.MergeFromWithOptimisticLock{})", New: "client.MergeFrom(s.publication)"},
+	}},
+	{Promise: "I3", Name: "a stale leader may write a shard: no fence on its values", Edits: []mutation.Edit{
+		{File: "controllers/server_shards.go", Old: "if err != nil || have.Compare(mtasts.ID(pub.Spec.Current.ID)) <= 0 {", New: "if true {"},
+		{File: "controllers/server_shards.go", Old: "err := r.client.Update(ctx, updated); err != nil {\n		if apierrors.IsConflict", New: "updated.ResourceVersion = \"\"; err != nil {\n		if apierrors.IsConflict"},
+	}},
+	{Promise: "I3", Name: "A, B, A: the announced id is taken up again", Edits: []mutation.Edit{
+		{File: "controllers/internal/publication/decide.go", Old: "	p.supersede()\n	p.Spec.Current = &v1alpha1.Instance{", New: "	if a := mtasts.ID(p.Spec.AnnouncedID); a.Names(body) { id = a }\n	p.supersede()\n	p.Spec.Current = &v1alpha1.Instance{"},
+	}},
+	{Promise: "I4", Name: "the children are written before the record", Edits: []mutation.Edit{
+		{File: "controllers/domain_apply.go", Old: "	if err := r.record(ctx, s); err != nil {\n		return err\n	}\n	s.failed = r.ensureChildren(ctx, s)\n", New: "	if s.publication != nil { s.publication = s.publication.DeepCopy(); was := s.publication.Spec; s.publication.Spec = *d.Spec; s.failed = r.ensureChildren(ctx, s); s.publication.Spec = was }\n	if err := r.record(ctx, s); err != nil {\n		return err\n	}\n"},
+	}},
+	{Promise: "I4", Name: "a host leaves its shard because the cache lacks its publication", Edits: []mutation.Edit{
+		{File: "controllers/server_shards.go", Old: "			if err == nil {\n				continue\n			}\n			if !apierrors.IsNotFound(err) {", New: "			if err != nil && !apierrors.IsNotFound(err) {"},
+	}},
+	{Promise: "I5", Name: "what is superseded is not entered", Edits: []mutation.Edit{
+		{File: "controllers/internal/publication/ledger.go", Old: "p.open(p.Spec.Current.ID, *current, v1alpha1.OriginSuperseded)", New: "_ = current"},
+	}},
+	{Promise: "I5", Name: "DNS three days late: entries are dated without asking it", Edits: []mutation.Edit{
+		{File: "controllers/internal/publication/spread.go", Old: "	if p.Spec.InForceID == p.Spec.AnnouncedID {", New: "	if p.Spec.InForceID != p.Spec.AnnouncedID { p.Spec.InForceID = p.Spec.AnnouncedID }\n	if p.Spec.InForceID == p.Spec.AnnouncedID {"},
+		{File: "controllers/internal/publication/ledger.go", Old: "p.o.DNS.Exactly(current.ID) && p.o.Servers.All() &&", New: "p.o.Servers.All() &&"},
+	}},
+	{Promise: "I6", Name: "foreground deletion: the policy owns the domain's children", Edits: []mutation.Edit{
+		{File: "controllers/domain_apply.go", Old: "	d := resources.NewDomain(s.publication, s.settings)\n", New: "	d := resources.NewDomain(s.publication, s.settings)\n	if s.winner != nil { d.UID = s.winner.UID }\n"},
+	}},
+	{Promise: "I6", Name: "the record goes although senders hold something", Edits: []mutation.Edit{
+		{File: "controllers/internal/publication/retire.go", Old: "	if p.mayBeCached() {\n", New: "	if false {\n"},
+	}},
+	{Promise: "I6", Name: "a leader removes what its cache says may go, without asking the API server", Edits: []mutation.Edit{
+		{File: "controllers/domain_apply.go", Old: "	if err := r.trustTime(ctx, s); err != nil {\n		return err\n	}\n	if err := r.removeEndpoints", New: "	if err := r.removeEndpoints"},
+		{File: "controllers/domain_apply.go", Old: "client.Preconditions{ResourceVersion: &version}", New: "client.Preconditions{}"},
+		{File: "controllers/domain_apply.go", Old: "	version := s.publication.ResourceVersion\n", New: ""},
+	}},
+	{Promise: "I6", Name: "another publication of the domain is made because the cache lacks the first", Edits: []mutation.Edit{
+		{File: "controllers/domain_apply.go", Old: "	if exists {\n", New: "	if false {\n"},
+	}},
+	{Promise: "I6", Name: "the server goes because the cache lacks the namespace's publications", Edits: []mutation.Edit{
+		{File: "controllers/server_controller.go", Old: "	if len(live.Items) > 0 {", New: "	if false {"},
+	}},
+	{Promise: "I9", Name: "every pass writes the status", Edits: []mutation.Edit{
+		{File: "controllers/domain_report.go", Old: "	if apiequality.Semantic.DeepEqual(policy.Status, status) {", New: "	if false {"},
+	}},
+}
+
+// equivalents are no mistakes by themselves: something else makes up for them, as their name says.
+var equivalents = []mutation.Mutant{
+	{Promise: "I1", Name: "the live pods are not asked once more: what they said two seconds ago is still true here more often than not; the decision's own histories find it", Edits: []mutation.Edit{
+		{File: "controllers/domain_looks.go", Old: "	s.observation.Servers = servers\n	if servers.All() {", New: "	_ = servers\n	{"},
+	}},
+}
