@@ -96,10 +96,10 @@ var caught = regexp.MustCompile(`(?m)^\s*seed (\d+): (.*)$`)
 func (s Suite) hunt(t *testing.T, m Mutant, seeds string) (seed, why string) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "simulation.test")
-	if out, err := exec.Command("go", "test", "-c", "-ldflags=-s -w", "-overlay", s.overlay(t, m), "-o", binary, ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-ldflags=-s -w", "-overlay", s.overlay(t, m), "-o", binary, ".").CombinedOutput(); err != nil {
 		t.Fatalf("building: %v\n%s", err, out)
 	}
-	run := exec.Command(binary, "-test.failfast", "-test.timeout", "0", "-test.run", "^"+s.Test+"$")
+	run := exec.CommandContext(t.Context(), binary, "-test.failfast", "-test.timeout", "0", "-test.run", "^"+s.Test+"$")
 	run.Env = append(os.Environ(), "SIMULATION_SEEDS="+seeds, "SIMULATION_SEED=")
 	out, err := run.CombinedOutput()
 	if err == nil {
