@@ -37,14 +37,14 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// exit tells what went wrong and returns the code to end with.
-func exit(err error, stderr io.Writer) int {
+// exit tells what went wrong with a program and returns the code to end with.
+func exit(program *cobra.Command, err error, stderr io.Writer) int {
 	code := 1
 	if e, ok := errors.AsType[*exitError](err); ok {
 		code = e.code
 	}
 	if message := err.Error(); message != "" {
-		_, _ = fmt.Fprintln(stderr, "mta-sts-operator:", message)
+		_, _ = fmt.Fprintln(stderr, program.CommandPath()+":", message)
 	}
 	return code
 }

@@ -31,10 +31,11 @@ var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	err := rootCommand(sender.Config{}).ExecuteContext(ctx)
+	cmd := commandOf(os.Args[0])
+	err := cmd.ExecuteContext(ctx)
 	stop()
 	if err != nil {
-		os.Exit(exit(err, os.Stderr))
+		os.Exit(exit(cmd, err, os.Stderr))
 	}
 }
 

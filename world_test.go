@@ -194,7 +194,7 @@ func (w *loopbackWorld) run(t *testing.T, in string, args ...string) (out, error
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := cmd.ExecuteContext(ctx); err != nil {
-		code = exit(err, &stderr)
+		code = exit(cmd, err, &stderr)
 	}
 	return stdout.String(), stderr.String(), code
 }
