@@ -1,6 +1,9 @@
 package docs
 
 import (
+	"encoding/xml"
+	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -131,6 +134,23 @@ func TestAddressesOfTheDocumentationLeadToHeadings(t *testing.T) {
 	}
 	if found == 0 {
 		t.Error("none was found")
+	}
+}
+
+// TestPicturesAreWellFormed parses them as a browser does, which shows nothing of one that is not.
+func TestPicturesAreWellFormed(t *testing.T) {
+	pictures, err := filepath.Glob("*.svg")
+	if err != nil || len(pictures) == 0 {
+		t.Fatalf("%d pictures: %v", len(pictures), err)
+	}
+	for _, picture := range pictures {
+		decoder := xml.NewDecoder(strings.NewReader(read(t, picture)))
+		for err == nil {
+			_, err = decoder.Token()
+		}
+		if !errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v", picture, err)
+		}
 	}
 }
 
