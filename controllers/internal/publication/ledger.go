@@ -98,7 +98,15 @@ func (p *pass) settle() bool {
 			if p.o.Latest.IsZero() {
 				return p.need(NeedTrustedTime)
 			}
-			e.CachedUntil = new(metav1.NewTime(p.o.Latest.Add(p.cachedFor(e)).Truncate(time.Second).Add(time.Second)))
+			e.CachedUntil = p.closed(e)
+		}
+		if p.datedTooLate(e) {
+			if p.o.Latest.IsZero() {
+				return p.need(NeedTrustedTime)
+			}
+			if sooner := p.closed(e); sooner.Before(e.CachedUntil) {
+				e.CachedUntil = sooner
+			}
 		}
 		if e.CachedUntil != nil && !e.CachedUntil.After(p.now) {
 			if p.o.Trusted.IsZero() {
@@ -115,6 +123,17 @@ func (p *pass) settle() bool {
 	}
 	p.Spec.Ledger = kept
 	return true
+}
+
+// closed is the date of an entry that DNS and all servers have left by now.
+func (p *pass) closed(e v1alpha1.LedgerEntry) *metav1.Time {
+	return new(metav1.NewTime(p.o.Latest.Add(p.cachedFor(e)).Truncate(time.Second).Add(time.Second)))
+}
+
+// datedTooLate says whether an entry seems to have been closed by a clock that ran a day ahead or more: it
+// was closed in the past, so that nobody can hold it for longer than if it were closed now.
+func (p *pass) datedTooLate(e v1alpha1.LedgerEntry) bool {
+	return e.CachedUntil != nil && e.CachedUntil.Sub(p.now) > p.cachedFor(e)+24*time.Hour
 }
 
 // cachedFor is how long an entry may be held after DNS and all servers left it: resolvers answer

@@ -131,6 +131,30 @@ func TestAClockThatIsBehindDatesNothingTooEarly(t *testing.T) {
 	}
 }
 
+func TestADateThatAClockWroteWhichRanAheadIsTakenBack(t *testing.T) {
+	w := newWorld(t)
+	a := w.inForce(enforce(mx1, mx2))
+	w.restart(300 * day)
+	w.inForce(trial(mx1, mx2))
+	w.advance(time.Minute)
+	lifetime := 300*time.Second + week*time.Second + w.tm.LedgerSlack
+	if e := w.entry(a); e == nil || e.CachedUntil == nil || e.CachedUntil.Sub(w.now) < 299*day {
+		t.Fatalf("entry %+v: the test proves nothing", e)
+	}
+	w.restart(0)
+	from := w.now
+	w.advance(time.Minute)
+	if e := w.entry(a); e == nil || e.CachedUntil.Before(new(metav1.NewTime(from.Add(lifetime)))) || e.CachedUntil.Sub(w.now) > lifetime+time.Minute {
+		t.Errorf("entry %+v: senders may hold it until %s", e, from.Add(lifetime))
+	}
+	w.stayQuiet(day)
+	w.restart(-30 * day) // by this one the date is too late
+	w.advance(time.Hour)
+	if e := w.entry(a); e == nil || e.CachedUntil.Before(new(metav1.NewTime(from.Add(lifetime)))) {
+		t.Errorf("entry %+v was dated anew by a clock that is behind", e)
+	}
+}
+
 func TestAnEntryIsKeptToItsLastSecond(t *testing.T) {
 	until := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	spec := recorded(new(trial(mx1)))
