@@ -134,7 +134,13 @@ func (r *retiree) announcing() hurdle {
 		return hurdle{unseen: true}
 	}
 	reason, message := parted(spec, dns, r.wayToPublish())
-	return hurdle{reason: reason, message: message + r.wayOut(""), proven: proven}
+	return hurdle{reason: reason, message: message + r.wayOut(""), proven: proven || r.waitsForAPerson(dns)}
+}
+
+// waitsForAPerson says whether the record is published by hand, and DNS shows that it has not been yet:
+// there is nothing to be patient for.
+func (r *retiree) waitsForAPerson(dns *publication.DNS) bool {
+	return r.settings.Provider == v1alpha1.DNSManual && dns.Answer != publication.Unknown
 }
 
 // closing is while mode none is in force and yet something keeps senders fetching an older policy.
@@ -172,12 +178,11 @@ func (r *retiree) removal() hurdle {
 	if dns.Answer == publication.Unknown {
 		return hurdle{reason: v1alpha1.ReasonLookupFailed, message: "DNS gave no usable answer for " + mtasts.RecordName(r.domain) + ": " + dns.Message + tail, proven: proven}
 	}
-	ids := strings.Join(publication.Ours(&spec, dns.IDs), ", ")
-	return hurdle{
-		reason:  v1alpha1.ReasonStillAnswered,
-		message: "DNS still answers id " + ids + " at " + mtasts.RecordName(r.domain) + ", although its record was taken away: " + r.wayToRemove() + tail,
-		proven:  proven,
+	message := "DNS still answers id " + strings.Join(publication.Ours(&spec, dns.IDs), ", ") + " at " + mtasts.RecordName(r.domain)
+	if r.settings.Provider == v1alpha1.DNSExternalDNS {
+		message += ", although its record was taken away"
 	}
+	return hurdle{reason: v1alpha1.ReasonStillAnswered, message: message + ": " + r.wayToRemove() + tail, proven: proven || r.waitsForAPerson(dns)}
 }
 
 // unwritable is why the id's record could not be handed to external-dns; nil if nothing is known of it.

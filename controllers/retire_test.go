@@ -105,6 +105,21 @@ func TestARetirementThatCannotEndSaysWhyAndTheWayOut(t *testing.T) {
 			change: manual, want: "Stalled/Differs",
 			hints: []string{`publish TXT "v=STSv1; id=` + none + `;" at _mta-sts.` + testDomain, deletesIt},
 		},
+		"the person is told at once": {
+			change: func(s *scope) {
+				manual(s)
+				s.publication.Spec.AnnouncedAt = new(metav1.NewTime(testNow.Add(-9 * time.Second)))
+			},
+			want: "Stalled/Differs", hints: []string{"publish TXT"},
+		},
+		"the person's DNS gives no answer for a moment": {
+			change: func(s *scope) {
+				manual(s)
+				s.publication.Spec.AnnouncedAt = new(metav1.NewTime(testNow.Add(-9 * time.Second)))
+				s.observation.DNS.Answer = publication.Unknown
+			},
+			want: "Reconciling/Announcing",
+		},
 		"somebody else publishes the domain": {
 			change: func(s *scope) { s.observation.DNS.IDs = []string{"theirs"} },
 			want:   "Stalled/ForeignPublisher", hints: []string{"theirs", deletesIt},
@@ -182,6 +197,14 @@ func TestARetirementThatCannotEndSaysWhyAndTheWayOut(t *testing.T) {
 		},
 		"a record that the person does not remove": {
 			scope: removingScope(), change: manual, want: "Stalled/StillAnswered", hints: []string{"remove the TXT record at _mta-sts." + testDomain},
+		},
+		"a record that the person has not removed yet": {
+			scope: removingScope(),
+			change: func(s *scope) {
+				manual(s)
+				s.publication.Spec.Retirement.RemovingSince = new(metav1.NewTime(testNow.Add(-9 * time.Second)))
+			},
+			want: "Stalled/StillAnswered", hints: []string{"at _mta-sts." + testDomain + ": remove the TXT record"},
 		},
 		"a record that is gone": {
 			scope: removingScope(),
