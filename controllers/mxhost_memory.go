@@ -67,10 +67,16 @@ func (m *mxHosts) want(ctx context.Context, domain string, hosts []string, worke
 	}
 }
 
+// mostMXHosts is how many hosts of one domain are asked: somebody's zone may name thousands, each of which
+// takes minutes not to answer while everybody else's wait. Of the others nothing is known, so that they
+// hold no change.
+const mostMXHosts = 20
+
 // note returns the hosts to look after.
 func (m *mxHosts) note(domain string, hosts []string, worked map[string]bool, urgent bool, now time.Time) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	hosts = hosts[:min(len(hosts), mostMXHosts)]
 	m.rename(domain, hosts)
 	var todo []string
 	for _, host := range hosts {

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -29,6 +30,31 @@ func (m *mxHosts) asked() string {
 		return e.Object.Host
 	default:
 		return ""
+	}
+}
+
+func TestADomainOfManyMXHostsDoesNotKeepTheOthersWaiting(t *testing.T) {
+	m := newMXHosts(publication.DefaultTimings())
+	var many []string
+	for i := range 500 {
+		many = append(many, fmt.Sprintf("mx%03d.example.net", i))
+	}
+	m.want(t.Context(), "greedy.example", many, nil, true, testNow)
+	m.want(t.Context(), "modest.example", []string{"mx.example.org"}, nil, true, testNow)
+	before := 0
+	for host := m.asked(); host != "mx.example.org"; host = m.asked() {
+		if host == "" {
+			t.Fatal("mx.example.org is never asked")
+		}
+		m.saw(host, probeOf(host, sender.Broken, sender.NoSTARTTLS), testNow)
+		before++
+	}
+	if before != mostMXHosts {
+		t.Errorf("%d hosts of another domain were asked before", before)
+	}
+	failing, asking := judgeMX(many, m.seen(many), testNow, publication.DefaultTimings())
+	if failing != "" || !asking.IsZero() {
+		t.Errorf("hosts that were not asked hold a change: %q since %s", failing, asking)
 	}
 }
 
