@@ -152,6 +152,26 @@ func TestRender(t *testing.T) {
 	}
 }
 
+func TestRenderReadsEveryFile(t *testing.T) {
+	sample, err := os.ReadFile("config/samples/enforce.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	good, bad := filepath.Join(dir, "good.yaml"), filepath.Join(dir, "bad.yaml")
+	for file, text := range map[string]string{good: string(sample), bad: strings.Replace(string(sample), "mode:", "mood:", 1)} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, files := range [][]string{{"-f", good, "-f", bad}, {"-f", bad, "-f", good}, {"-f", "-", "-f", bad}} {
+		out, errors, code := (*loopbackWorld)(nil).run(t, string(sample), append([]string{"render"}, files...)...)
+		if code != 1 || strings.Count(out, "# The policy") != 1 || !strings.Contains(errors, `unknown field "spec.mood"`) {
+			t.Errorf("%q: code %d, %s, %s", files, code, out, errors)
+		}
+	}
+}
+
 func TestWhatIsNotUnderstoodSaysWhatToWrite(t *testing.T) {
 	noPEM := filepath.Join(t.TempDir(), "no.pem")
 	if err := os.WriteFile(noPEM, []byte("x"), 0o600); err != nil {
@@ -169,6 +189,8 @@ func TestWhatIsNotUnderstoodSaysWhatToWrite(t *testing.T) {
 		"an unknown output":        {[]string{"check", "example.com", "-o", "yaml"}, "write text or json"},
 		"a negative time":          {[]string{"check", "example.com", "--timeout", "-1s"}, "such as 30s"},
 		"a resolver by name":       {[]string{"check", "example.com", "--resolver", "dns.example.com"}, "want an IP address or host:port"},
+		"an empty resolver":        {[]string{"check", "example.com", "--resolver", ""}, "--resolver is empty"},
+		"a directory to render":    {[]string{"render", "-f", t.TempDir()}, "is a directory"},
 		"no such file of roots":    {[]string{"check", "example.com", "--ca", "/none"}, "--ca: open /none"},
 		"a file without roots":     {[]string{"check", "example.com", "--ca", noPEM}, "holds no PEM certificate"},
 		"no file to render":        {[]string{"render"}, "write -f"},

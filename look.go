@@ -81,6 +81,9 @@ func (f *lookFlags) look(ctx context.Context, domain string, base sender.Config,
 	if f.timeout < 0 {
 		return check.Observation{}, &exitError{exitUnknown, fmt.Errorf("--timeout %s: write a time above zero, such as 30s", f.timeout)}
 	}
+	if f.resolvers != nil && len(f.resolvers) == 0 { // a variable of the caller's that is not set, perhaps
+		return check.Observation{}, &exitError{exitUnknown, errors.New("--resolver is empty: write an address, or leave it out")}
+	}
 	base.Resolvers = f.resolvers
 	base.AllowPrivate = f.allowPrivate
 	base.Timeout, base.SMTPTimeout = f.timeout, f.timeout

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +21,7 @@ var policyCRD []byte
 
 // renderCommand shows what would be published for manifests, without a cluster.
 func renderCommand() *cobra.Command {
-	var file string
+	var files []string
 	cmd := &cobra.Command{
 		Use:   "render -f FILE",
 		Short: "Print the policy and the DNS records of manifests, without a cluster",
@@ -27,24 +29,41 @@ func renderCommand() *cobra.Command {
 			"The id stays a placeholder: the operator mints it when every server has the policy. What a manifest leaves to the\n" +
 			"operator's configuration is shown with the operator's own defaults. It ends with code 1 if a manifest is refused.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" {
-				return &exitError{exitUnknown, errors.New("write -f and a file with manifests, or -f - for the standard input")}
-			}
-			in := cmd.InOrStdin()
-			if file != "-" {
-				opened, err := os.Open(file) //nolint:gosec // the path is the caller's own
-				if err != nil {
-					return &exitError{exitUnknown, err}
-				}
-				defer opened.Close() //nolint:errcheck // it was only read
-				in = opened
+			in, err := readManifests(files, cmd.InOrStdin())
+			if err != nil {
+				return &exitError{exitUnknown, err}
 			}
 			return render(in, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	misunderstood(cmd, cobra.NoArgs)
-	cmd.Flags().StringVarP(&file, "filename", "f", "", "file with manifests, several documents perhaps; - is the standard input")
+	cmd.Flags().StringArrayVarP(&files, "filename", "f", nil, "file with manifests, several documents perhaps; - is the standard input; may be repeated")
 	return cmd
+}
+
+// readManifests puts the documents of all files into one stream.
+func readManifests(files []string, stdin io.Reader) (io.Reader, error) {
+	if len(files) == 0 || slices.Contains(files, "") {
+		return nil, errors.New("write -f and a file with manifests, or -f - for the standard input")
+	}
+	var all bytes.Buffer
+	for i, file := range files {
+		var text []byte
+		var err error
+		if file == "-" {
+			text, err = io.ReadAll(stdin)
+		} else {
+			text, err = os.ReadFile(file) //nolint:gosec // the path is the caller's own
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading manifests: %w", err)
+		}
+		if i > 0 {
+			all.WriteString("\n---\n")
+		}
+		all.Write(text)
+	}
+	return &all, nil
 }
 
 func render(in io.Reader, out, notes io.Writer) error {
