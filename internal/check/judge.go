@@ -1,7 +1,9 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +16,10 @@ const expiresSoon = 14 * 24 * time.Hour
 
 // Judge says what an observation means to senders.
 func Judge(seen Observation) Report {
-	j := judge{seen: seen, Report: Report{SchemaVersion: SchemaVersion, Domain: seen.Domain, CheckedAt: seen.At.UTC()}}
+	j := judge{
+		seen: seen, told: map[Result]int{},
+		Report: Report{SchemaVersion: SchemaVersion, Domain: seen.Domain, CheckedAt: seen.At.UTC()},
+	}
 	j.record()
 	j.policyHost()
 	j.policyText()
@@ -22,6 +27,7 @@ func Judge(seen Observation) Report {
 	j.starttls()
 	j.dane()
 	j.tlsrpt()
+	j.rest()
 	j.Verdict = j.verdict()
 	return j.Report
 }
@@ -33,11 +39,39 @@ type judge struct {
 	// policy is what coverage is judged by: the valid policy, or what is left of
 	// one without its malformed lines; nil if there is none.
 	policy *mtasts.Policy
+	// told counts the results by topic, status and reason.
+	told map[Result]int
 }
 
+// mostAlike is how many results of one reason are worth reading: a policy may have thousands of lines.
+const mostAlike = 50
+
 func (j *judge) add(topic Topic, status Status, reason, subject, format string, args ...any) {
+	kind := Result{Topic: topic, Status: status, Reason: reason}
+	if j.told[kind]++; j.told[kind] > mostAlike {
+		return
+	}
 	j.Results = append(j.Results, Result{
 		Topic: topic, Status: status, Reason: reason, Subject: subject, Message: fmt.Sprintf(format, args...),
+	})
+}
+
+// rest counts, at the end of each topic, the results that were too many.
+func (j *judge) rest() {
+	order := topics()
+	var more []Result
+	for kind, n := range j.told {
+		if n > mostAlike {
+			kind.Message = fmt.Sprintf("%d more like these (%s)", n-mostAlike, kind.Reason)
+			more = append(more, kind)
+		}
+	}
+	slices.SortFunc(more, func(a, b Result) int {
+		return cmp.Or(cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Status, b.Status))
+	})
+	j.Results = append(j.Results, more...)
+	slices.SortStableFunc(j.Results, func(a, b Result) int {
+		return cmp.Compare(slices.Index(order, a.Topic), slices.Index(order, b.Topic))
 	})
 }
 

@@ -3,6 +3,7 @@ package check_test
 import (
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,32 @@ func TestNothingToSayAboutAGoodDomain(t *testing.T) {
 		t.Errorf("the verdict is %s, code %d", report.Verdict, report.ExitCode())
 	}
 	if diff := cmp.Diff([]string(nil), remarks(report)); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestOfManyResultsThatAreAlikeTheFirstAreToldAndTheRestCounted(t *testing.T) {
+	seen := good()
+	seen.Policy = looks(serves(1, goodBody+strings.Repeat("note: x\n", 2000)+strings.Repeat("mode: testing\n", 2000)))
+	report := check.Judge(seen)
+	if n := len(report.Results); n > 150 || report.Verdict != check.OK {
+		t.Fatalf("%d results, %s", n, report.Verdict)
+	}
+	var more []string
+	topic := -1
+	order := []check.Topic{check.TopicRecord, check.TopicPolicy, check.TopicText, check.TopicMX, check.TopicSTARTTLS, check.TopicDANE, check.TopicTLSRPT}
+	for _, r := range report.Results {
+		if strings.Contains(r.Message, "more like these") {
+			more = append(more, string(r.Topic)+" "+string(r.Status)+" "+r.Message)
+		}
+		if at := slices.Index(order, r.Topic); at < topic {
+			t.Errorf("%+v stands behind a later topic", r)
+		} else {
+			topic = at
+		}
+	}
+	want := []string{"Text Advice 1950 more like these (ExtensionField)", "Text Advice 1950 more like these (FieldRepeated)"}
+	if diff := cmp.Diff(want, more); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

@@ -24,7 +24,7 @@ var marks = map[Status]mark{
 func (r Report) Print(w io.Writer, colour bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s as senders see it on %s UTC\n", r.Domain, r.CheckedAt.Format("2006-01-02 15:04"))
-	for _, topic := range []Topic{TopicRecord, TopicPolicy, TopicText, TopicMX, TopicSTARTTLS, TopicDANE, TopicTLSRPT} {
+	for _, topic := range topics() {
 		r.printTopic(&b, topic, colour)
 	}
 	fmt.Fprintf(&b, "\n%s\n", r.summary(colour))

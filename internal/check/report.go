@@ -48,6 +48,11 @@ const (
 	TopicTLSRPT Topic = "TLSRPT"
 )
 
+// topics are all of them, in that order.
+func topics() []Topic {
+	return []Topic{TopicRecord, TopicPolicy, TopicText, TopicMX, TopicSTARTTLS, TopicDANE, TopicTLSRPT}
+}
+
 // Result is one thing that was found.
 type Result struct {
 	Topic  Topic  `json:"topic"`

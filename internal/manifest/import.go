@@ -43,6 +43,9 @@ func Import(seen check.Observation, options ImportOptions, schema *Schema) (stri
 	i.keepMaxAge()
 	i.readRecord()
 	i.readTLSRPT()
+	if more := i.left - mostLeft; more > 0 {
+		i.remark("Left out %d more.", more)
+	}
 	text := i.text()
 	if _, err := Read(strings.NewReader(text), schema); err != nil {
 		return "", fmt.Errorf("%w that the operator could publish: %w", ErrNothing, err)
@@ -57,6 +60,16 @@ type importer struct {
 	policy  mtasts.Policy
 	rua     []string
 	remarks []string
+	left    int // lines and addresses left out
+}
+
+// mostLeft is how many of them are named one by one: a policy may have thousands of lines.
+const mostLeft = 20
+
+func (i *importer) leaveOut(format string, args ...any) {
+	if i.left++; i.left <= mostLeft {
+		i.remark("Left out "+format, args...)
+	}
 }
 
 func (i *importer) remark(format string, args ...any) {
@@ -106,11 +119,11 @@ func (i *importer) readLines() {
 	for _, line := range check.Lines(i.body) {
 		switch {
 		case line.Fault != "":
-			i.remark("Left out line %d: %s", line.Number, ascii(line.Text))
+			i.leaveOut("line %d: %s", line.Number, ascii(line.Text))
 		case line.Extension():
-			i.remark("Left out line %d, a field beyond RFC 8461, which some senders reject: %s", line.Number, ascii(line.Text))
+			i.leaveOut("line %d, a field beyond RFC 8461, which some senders reject: %s", line.Number, ascii(line.Text))
 		case line.Name != "mx" && fields[line.Name]:
-			i.remark("Left out line %d, a repeated field: %s", line.Number, ascii(line.Text))
+			i.leaveOut("line %d, a repeated field: %s", line.Number, ascii(line.Text))
 		}
 		fields[line.Name] = true
 	}
@@ -122,7 +135,7 @@ func (i *importer) keepMX() {
 	var kept []string
 	for _, pattern := range i.policy.Canonical().MX {
 		if err := mtasts.ValidatePattern(pattern); err != nil {
-			i.remark("Left out an mx line: %s", ascii(err.Error()))
+			i.leaveOut("an mx line: %s", ascii(err.Error()))
 			continue
 		}
 		kept = append(kept, pattern)
@@ -201,9 +214,9 @@ func (i *importer) readTLSRPT() {
 		fault := tlsrpt.Record{RUA: []string{uri}}.Validate()
 		switch {
 		case fault != nil:
-			i.remark("Left out a report address: %s.", ascii(fault.Error()))
+			i.leaveOut("a report address: %s.", ascii(fault.Error()))
 		case len(i.rua) == maxRUA:
-			i.remark("Left out a report address, the ninth or later: %s.", uri)
+			i.leaveOut("a report address, the ninth or later: %s.", uri)
 		default:
 			i.rua = append(i.rua, uri)
 		}

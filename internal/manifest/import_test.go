@@ -114,6 +114,16 @@ func TestImport(t *testing.T) {
 	}
 }
 
+func TestImportNamesTheFirstOfManyLinesThatItLeavesOut(t *testing.T) {
+	text, err := manifest.Import(published(body+strings.Repeat("note: x\n", 3000)), manifest.ImportOptions{}, schema(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(text, "- Left out line"); n != 20 || !strings.Contains(text, "- Left out 2980 more.\n") {
+		t.Errorf("%d lines are named in\n%.3000s", n, text)
+	}
+}
+
 func TestImportedPoliciesMeanTheSame(t *testing.T) {
 	text, err := manifest.Import(published(body), manifest.ImportOptions{}, schema(t))
 	if err != nil {
