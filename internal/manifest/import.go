@@ -3,6 +3,8 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/mta-sts-operator/mta-sts-operator/internal/check"
@@ -93,7 +95,7 @@ func (i *importer) readPolicy() error {
 		if i.body != "" || look.Answer == nil {
 			continue
 		}
-		policy, err := mtasts.ParsePolicy([]byte(check.WellFormed(check.Lines(look.Answer.Body))))
+		policy, err := leftOf(look.Answer.Body)
 		if err == nil {
 			i.body, i.policy = look.Answer.Body, policy
 			i.remark("No strict sender accepts what is served today: %s. This is what is left of it.", i.seen.Policy.Message)
@@ -104,6 +106,21 @@ func (i *importer) readPolicy() error {
 	}
 	i.readLines()
 	return nil
+}
+
+// tooLong is a max_age that was meant to last and is refused for it (RFC 8461 §3.2).
+var tooLong = regexp.MustCompile(`^max_age:[ \t]*0*[1-9][0-9]{7,}[ \t]*$`)
+
+// leftOf is what remains of a policy without its malformed lines. A max_age beyond the limit becomes the
+// longest that the operator publishes.
+func leftOf(body string) (mtasts.Policy, error) {
+	lines := check.Lines(body)
+	text := check.WellFormed(lines)
+	policy, err := mtasts.ParsePolicy([]byte(text))
+	if err != nil && slices.ContainsFunc(lines, func(l check.Line) bool { return l.Fault != "" && tooLong.MatchString(l.Text) }) {
+		return mtasts.ParsePolicy(fmt.Appendf(nil, "%smax_age: %d\n", text, mtasts.MaxMaxAgeSeconds))
+	}
+	return policy, err
 }
 
 func (i *importer) noPolicy() error {

@@ -114,6 +114,19 @@ func TestImport(t *testing.T) {
 	}
 }
 
+func TestImportShortensAMaxAgeBeyondTheLimit(t *testing.T) {
+	for was, want := range map[string]bool{"63072000": true, "0099999999999": true, "a year": false, "-63072000": false} {
+		seen := published(strings.Replace(body, "604800", was, 1))
+		text, err := manifest.Import(seen, manifest.ImportOptions{}, schema(t))
+		if (err == nil) != want {
+			t.Errorf("max_age %s: %v", was, err)
+		}
+		if want && (!strings.Contains(text, "maxAgeSeconds: 31557599\n") || !strings.Contains(text, "max_age: "+was)) {
+			t.Errorf("max_age %s became\n%s", was, text)
+		}
+	}
+}
+
 func TestImportNamesTheFirstOfManyLinesThatItLeavesOut(t *testing.T) {
 	text, err := manifest.Import(published(body+strings.Repeat("note: x\n", 3000)), manifest.ImportOptions{}, schema(t))
 	if err != nil {
