@@ -94,19 +94,8 @@ func (p *pass) settle() bool {
 	left := p.Spec.InForceID == current.ID && p.o.DNS.Exactly(current.ID) && p.o.Servers.All() && p.Spec.Contamination == nil
 	var kept []v1alpha1.LedgerEntry
 	for _, e := range p.Spec.Ledger {
-		if e.CachedUntil == nil && left {
-			if p.o.Latest.IsZero() {
-				return p.need(NeedTrustedTime)
-			}
-			e.CachedUntil = p.closed(e)
-		}
-		if p.datedTooLate(e) {
-			if p.o.Latest.IsZero() {
-				return p.need(NeedTrustedTime)
-			}
-			if sooner := p.closed(e); sooner.Before(e.CachedUntil) {
-				e.CachedUntil = sooner
-			}
+		if !p.date(&e, left) {
+			return p.need(NeedTrustedTime)
 		}
 		if e.CachedUntil != nil && !e.CachedUntil.After(p.now) {
 			if p.o.Trusted.IsZero() {
@@ -122,6 +111,26 @@ func (p *pass) settle() bool {
 		kept = append(kept, e)
 	}
 	p.Spec.Ledger = kept
+	return true
+}
+
+// date closes an entry that was left behind, and takes back a date that cannot be true. It returns false if
+// it has to know the time.
+func (p *pass) date(e *v1alpha1.LedgerEntry, left bool) bool {
+	if e.CachedUntil == nil && left {
+		if p.o.Latest.IsZero() {
+			return false
+		}
+		e.CachedUntil = p.closed(*e)
+	}
+	if p.datedTooLate(*e) {
+		if p.o.Latest.IsZero() {
+			return false
+		}
+		if sooner := p.closed(*e); sooner.Before(e.CachedUntil) {
+			e.CachedUntil = sooner
+		}
+	}
 	return true
 }
 
