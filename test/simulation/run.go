@@ -25,7 +25,8 @@ const (
 // Figures say how much was simulated.
 type Figures struct {
 	Seeds     int
-	Simulated time.Duration
+	// Days are simulated days: a time.Duration ends after three centuries.
+	Days      float64
 	Events    int
 	Passes    int
 	// Writes of the operators, and how many of them the API server refused.
@@ -39,7 +40,7 @@ type Figures struct {
 // Add sums up.
 func (f *Figures) Add(g Figures) {
 	f.Seeds += g.Seeds
-	f.Simulated += g.Simulated
+	f.Days += g.Days
 	f.Events += g.Events
 	f.Passes += g.Passes
 	f.Writes += g.Writes
@@ -95,7 +96,7 @@ func Run(seed uint64) (figures Figures, story string, err error) {
 	if s.err == nil {
 		s.end()
 	}
-	s.Seeds, s.Simulated, s.Leaders = 1, s.now.Sub(birth), s.started
+	s.Seeds, s.Days, s.Leaders = 1, s.now.Sub(birth).Hours()/24, s.started
 	return s.Figures, strings.Join(s.story, "\n"), s.err
 }
 

@@ -20,7 +20,8 @@ const (
 // Figures say how much was simulated.
 type Figures struct {
 	Seeds      int
-	Simulated  time.Duration
+	// Days are simulated days: a time.Duration ends after three centuries.
+	Days       float64
 	Events     int
 	Passes     int
 	Writes     int
@@ -33,7 +34,7 @@ type Figures struct {
 // Add sums up.
 func (f *Figures) Add(g Figures) {
 	f.Seeds += g.Seeds
-	f.Simulated += g.Simulated
+	f.Days += g.Days
 	f.Events += g.Events
 	f.Passes += g.Passes
 	f.Writes += g.Writes
@@ -52,7 +53,7 @@ func Run(seed uint64) (figures Figures, story string, err error) {
 	if s.err == nil {
 		s.end()
 	}
-	s.Seeds, s.Simulated = 1, s.now.Sub(birth)
+	s.Seeds, s.Days = 1, s.now.Sub(birth).Hours()/24
 	return s.Figures, strings.Join(s.story, "\n"), s.err
 }
 
