@@ -24,11 +24,11 @@ const (
 
 // Figures say how much was simulated.
 type Figures struct {
-	Seeds     int
+	Seeds int
 	// Days are simulated days: a time.Duration ends after three centuries.
-	Days      float64
-	Events    int
-	Passes    int
+	Days   float64
+	Events int
+	Passes int
 	// Writes of the operators, and how many of them the API server refused.
 	Writes, Refused int
 	Deliveries      int

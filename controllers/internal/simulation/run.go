@@ -19,7 +19,7 @@ const (
 
 // Figures say how much was simulated.
 type Figures struct {
-	Seeds      int
+	Seeds int
 	// Days are simulated days: a time.Duration ends after three centuries.
 	Days       float64
 	Events     int
