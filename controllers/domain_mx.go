@@ -34,8 +34,9 @@ func (w *statusWriter) mxAligned() {
 	default:
 		live = mx.Hosts
 	}
-	w.status.MX = w.mxHosts(live)
-	refused := w.refusedMX()
+	hosts := w.mxHosts(live)
+	w.status.MX = presentable(hosts)
+	refused := w.refusedMX(hosts)
 	switch {
 	case w.current.Mode == v1alpha1.ModeEnforce && len(refused.uncovered) > 0:
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonUncoveredMX, "senders refuse "+strings.Join(refused.uncovered, ", ")+": add to spec.mx what is missing, or set mode: testing until that is sorted out")
@@ -75,8 +76,8 @@ type refusedMX struct {
 	uncovered, failing, byCaches []string
 }
 
-func (w *statusWriter) refusedMX() (out refusedMX) {
-	for _, h := range w.status.MX {
+func (w *statusWriter) refusedMX(hosts []v1alpha1.MXHost) (out refusedMX) {
+	for _, h := range hosts {
 		after, open, id := publication.SafeAfter(&w.publication.Spec, h.Host)
 		if h.State == v1alpha1.MXCovered && w.failsForSure(h) {
 			out.failing = append(out.failing, h.STARTTLS.Message)
@@ -125,11 +126,21 @@ func (w *statusWriter) mxHosts(live []string) []v1alpha1.MXHost {
 			out = append(out, h)
 		}
 	}
-	return out[:min(len(out), maxMXHosts)]
+	return out
 }
 
-// maxMXHosts is what the API server accepts.
-const maxMXHosts = 100
+// maxMXHosts and maxMXHostName are what the API server accepts.
+const (
+	maxMXHosts    = 100
+	maxMXHostName = 253
+)
+
+// presentable leaves out what the API server would refuse the whole status for. A zone may name more hosts
+// than that, and names of any bytes, which are longer when they are written out.
+func presentable(hosts []v1alpha1.MXHost) []v1alpha1.MXHost {
+	out := slices.DeleteFunc(slices.Clone(hosts), func(h v1alpha1.MXHost) bool { return len(h.Host) > maxMXHostName })
+	return out[:min(len(out), maxMXHosts)]
+}
 
 // dateMX says from when on no cached policy refuses a host (I5).
 func (w *statusWriter) dateMX(h *v1alpha1.MXHost) {

@@ -1,6 +1,9 @@
 package controllers
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +107,26 @@ func TestStatusShowsWhatAnMXHostDidUntilItIsAskedAgain(t *testing.T) {
 	}}
 	if got := s.testStatus().MX[0].STARTTLS; got.State != v1alpha1.STARTTLSWorks || got.Message != "" {
 		t.Errorf("once it works: %+v", got)
+	}
+}
+
+func TestHostsThatTheStatusCannotHoldAreJudgedAllTheSame(t *testing.T) {
+	s := inForceScope()
+	s.publication.Spec.Current.MX = []string{"*.example.com"}
+	s.observation.MX.Hosts = nil
+	for i := range 200 {
+		s.observation.MX.Hosts = append(s.observation.MX.Hosts, fmt.Sprintf("mx%03d.example.com", i))
+	}
+	odd := strings.Repeat(`\001`, 100) + ".example.org"
+	s.observation.MX.Hosts = append(s.observation.MX.Hosts, odd)
+	slices.Sort(s.observation.MX.Hosts)
+	status := s.testStatus()
+	got := apimeta.FindStatusCondition(status.Conditions, v1alpha1.ConditionMXAligned)
+	if got.Reason != v1alpha1.ReasonUncoveredMX || !strings.Contains(got.Message, odd) {
+		t.Errorf("MXAligned is %s: %s", got.Reason, got.Message)
+	}
+	if n := len(status.MX); n != 100 || slices.ContainsFunc(status.MX, func(h v1alpha1.MXHost) bool { return len(h.Host) > 253 }) {
+		t.Errorf("%d hosts are shown, %q first", n, status.MX[0].Host)
 	}
 }
 

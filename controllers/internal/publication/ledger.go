@@ -14,6 +14,9 @@ import (
 // maxLedger bounds the ledger; beyond it the two oldest entries become one.
 const maxLedger = 16
 
+// maxPattern is what the API server accepts, and how long a name may be.
+const maxPattern = 253
+
 // supersede enters the current instance into the ledger if senders may hold it and it can make them
 // refuse mail. Nothing is entered while no id of the domain was ever visible: nobody can have
 // fetched it.
@@ -34,8 +37,9 @@ func (p *pass) open(id string, policy mtasts.Policy, origin v1alpha1.LedgerOrigi
 	if id == "" {
 		id = "unknown"
 	}
-	mx := policy.Canonical().MX
-	// Somebody else's policy may list more than the API holds; to cover fewer hosts is the safe side.
+	// Somebody else's policy may list more than the API holds; to cover fewer hosts is the safe side. What is
+	// longer than a name covers none.
+	mx := slices.DeleteFunc(policy.Canonical().MX, func(pattern string) bool { return len(pattern) > maxPattern })
 	mx = mx[:min(len(mx), mtasts.MaxMXPatterns)]
 	entry := v1alpha1.LedgerEntry{ID: id, MX: mx, MaxAgeSeconds: int32(policy.MaxAgeSeconds), Origin: origin} //nolint:gosec // at most 31557600
 	if e := p.entry(id); e != nil {

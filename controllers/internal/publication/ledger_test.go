@@ -3,6 +3,7 @@ package publication
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -231,12 +232,18 @@ func TestAStrangersLongPolicyFitsTheAPI(t *testing.T) {
 	for i := range 150 {
 		mx = append(mx, fmt.Sprintf("mx%03d.example.net", i))
 	}
+	mx = append(mx, "*."+strings.Repeat("a.", 121)+"example.net") // a name may have 253 bytes
 	w := newWorld(t)
 	w.records, w.foreign = []string{record("abc")}, &Seen{Policy: enforce(mx...)}
 	w.want(trial(mx1))
 	w.pass()
 	if n := len(w.entry("abc").MX); n != mtasts.MaxMXPatterns {
 		t.Errorf("%d patterns recorded, the API takes %d", n, mtasts.MaxMXPatterns)
+	}
+	for _, pattern := range w.entry("abc").MX {
+		if len(pattern) > 253 {
+			t.Errorf("%q is longer than the API takes", pattern)
+		}
 	}
 }
 
