@@ -98,6 +98,19 @@ func TestLinksLeadToFilesAndHeadings(t *testing.T) {
 	}
 }
 
+func TestEveryPageIsFoundFromTheFront(t *testing.T) {
+	front := read(t, filepath.Join(root, "README.md")) + read(t, filepath.Join(root, "CONTRIBUTING.md"))
+	own, err := filepath.Glob("*.md")
+	if err != nil || len(own) < 10 {
+		t.Fatalf("%d pages: %v", len(own), err)
+	}
+	for _, page := range own {
+		if !strings.Contains(front, "](docs/"+page) {
+			t.Errorf("neither README.md nor CONTRIBUTING.md leads to %s", page)
+		}
+	}
+}
+
 // leads checks one link from a page to a file, or to the page itself, and to a heading there.
 func leads(t *testing.T, page, file string, same bool, anchor string) {
 	t.Helper()
