@@ -47,6 +47,9 @@ func TestOnePolicyOfADomainIsFollowed(t *testing.T) {
 	onlyB := config.Default()
 	onlyB.Domains = []config.DomainRule{{Namespaces: []string{"b"}, Allow: []string{"*"}}}
 
+	handed := testPublication("b", "p")
+	handed.Annotations = map[string]string{v1alpha1.TransferToAnnotation: "a"}
+
 	for name, tt := range map[string]struct {
 		policies     []v1alpha1.MTASTSPolicy
 		publications []v1alpha1.MTASTSPublication
@@ -84,6 +87,11 @@ func TestOnePolicyOfADomainIsFollowed(t *testing.T) {
 		"one that may claim the domain": {
 			policies: []v1alpha1.MTASTSPolicy{testPolicy("a", "p", 9), testPolicy("b", "p", 1)}, cfg: onlyB,
 			winner: "b/p", refused: map[string]string{"a/p": v1alpha1.ReasonDomainNotAllowed},
+		},
+		"what is in the way of an heir, once the domain is handed over": {
+			policies:     []v1alpha1.MTASTSPolicy{testPolicy("a", "heir", 9), testPolicy("b", "p", 1)},
+			publications: []v1alpha1.MTASTSPublication{handed}, cfg: onlyB,
+			winner: "b/p", refused: map[string]string{"a/heir": v1alpha1.ReasonDomainNotAllowed},
 		},
 		"but frozen, if it may no longer claim what it publishes": {
 			policies:     []v1alpha1.MTASTSPolicy{testPolicy("a", "p", 9)},

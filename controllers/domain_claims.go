@@ -58,10 +58,7 @@ func sortClaims(policies []v1alpha1.MTASTSPolicy, publications []v1alpha1.MTASTS
 		case c.publication != nil && c.publication.Namespace == p.Namespace:
 			candidates = append(candidates, p)
 		case c.publication != nil:
-			c.refused[p] = elsewhere(p, c.publication)
-			if c.publication.Annotations[v1alpha1.TransferToAnnotation] == p.Namespace && r == nil && (c.heir == nil || byAge(p, c.heir) < 0) {
-				c.heir = p
-			}
+			c.claimFromElsewhere(p, r)
 		case r != nil:
 			c.refused[p] = *r
 		default:
@@ -95,6 +92,19 @@ func byAge(a, b client.Object) int {
 		a.GetCreationTimestamp().Compare(b.GetCreationTimestamp().Time),
 		strings.Compare(a.GetNamespace()+"/"+a.GetName(), b.GetNamespace()+"/"+b.GetName()),
 	)
+}
+
+// claimFromElsewhere is a claim beside another namespace's publication, and what speaks against following
+// it; nil if nothing does.
+func (c *claims) claimFromElsewhere(p *v1alpha1.MTASTSPolicy, against *refusal) {
+	c.refused[p] = elsewhere(p, c.publication)
+	switch {
+	case c.publication.Annotations[v1alpha1.TransferToAnnotation] != p.Namespace:
+	case against != nil:
+		c.refused[p] = *against // what is still in the way
+	case c.heir == nil || byAge(p, c.heir) < 0:
+		c.heir = p
+	}
 }
 
 // elsewhere refuses a claim from another namespace: nothing is ever inherited silently.
