@@ -174,6 +174,13 @@ docker-push: ## Build the image for PLATFORMS and push it, with SBOM and provena
 chart-package: ## Pack the Helm chart into dist, for `helm push`.
 	@helm=$$(hack/tools/build.sh helm) && "$$helm" package --destination dist charts/mta-sts-operator
 
+# RELEASE_FLAGS: -tag and -builder, as .github/workflows/release.yml gives them; -platforms for less.
+.PHONY: release-dry-run
+release-dry-run: ## Make what a release consists of into dist/release, and publish nothing.
+	@helm=$$(hack/tools/build.sh helm) && roots=$$(hack/tools/build.sh roots) && \
+	go run ./hack/release -helm "$$helm" -roots "$$roots" $(RELEASE_FLAGS) && \
+	cat dist/release/image.txt dist/release/checksums.txt
+
 ##@ Deployment (to the cluster of the current kubeconfig)
 
 .PHONY: install

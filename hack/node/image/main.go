@@ -1,6 +1,5 @@
 // Command image assembles a container image from files, without a container engine, and writes it as
-// an archive that containerd, docker and kind load. Image, layers and configuration are what a
-// Dockerfile of COPY, USER, ENTRYPOINT and LABEL lines on an empty base would give.
+// an archive that containerd, docker and kind load.
 //
 //	image -name REF -o FILE.tar [-base ROOTFS.tar] [-user UID:GID] [-file SRC=DST]... [-label K=V]... ENTRYPOINT...
 package main
@@ -10,19 +9,29 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/mta-sts-operator/mta-sts-operator/hack/image"
 )
 
 func main() {
-	var i image
-	flag.StringVar(&i.name, "name", "", "reference of the image")
+	var i image.Image
+	var files, labels pairs
+	flag.StringVar(&i.Name, "name", "", "reference of the image")
 	out := flag.String("o", "", "archive to write")
-	flag.StringVar(&i.base, "base", "", "tar archive of a root file system, the first layer")
-	flag.StringVar(&i.user, "user", "", "user, by number")
-	flag.Var(&i.files, "file", "file to copy: SOURCE=DESTINATION, DESTINATION absolute; repeatable")
-	flag.Var(&i.labels, "label", "label: KEY=VALUE; repeatable")
+	flag.StringVar(&i.Base, "base", "", "tar archive of a root file system, the first layer")
+	flag.StringVar(&i.User, "user", "", "user, by number")
+	flag.Var(&files, "file", "file to copy: SOURCE=DESTINATION, DESTINATION absolute; repeatable")
+	flag.Var(&labels, "label", "label: KEY=VALUE; repeatable")
 	flag.Parse()
-	i.entrypoint = flag.Args()
-	if err := i.write(*out); err != nil {
+	i.Entrypoint = flag.Args()
+	for _, pair := range files {
+		i.Files = append(i.Files, image.File{Source: pair[0], Path: pair[1]})
+	}
+	i.Labels = map[string]string{}
+	for _, pair := range labels {
+		i.Labels[pair[0]] = pair[1]
+	}
+	if err := i.WriteArchive(*out); err != nil {
 		fmt.Fprintf(os.Stderr, "image: %v\n", err)
 		os.Exit(1)
 	}

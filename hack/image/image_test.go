@@ -1,4 +1,4 @@
-package main
+package image
 
 import (
 	"archive/tar"
@@ -26,14 +26,14 @@ func TestAnArchiveIsWhatAnEngineSaves(t *testing.T) {
 		}
 		return path
 	}
-	i := image{
-		name: "example.com/x:1", base: write("base.tar", 0o600, "not looked into"), user: "1:1",
-		files:      pairs{{write("binary", 0o755, "program"), "/usr/bin/x"}, {write("data", 0o644, "text"), "/usr/share/x"}},
-		labels:     pairs{{"a", "b=c"}},
-		entrypoint: []string{"/usr/bin/x", "serve"},
+	i := Image{
+		Name: "example.com/x:1", Base: write("base.tar", 0o600, "not looked into"), User: "1:1",
+		Files:      []File{{write("binary", 0o755, "program"), "/usr/bin/x"}, {write("data", 0o644, "text"), "/usr/share/x"}},
+		Labels:     map[string]string{"a": "b=c"},
+		Entrypoint: []string{"/usr/bin/x", "serve"},
 	}
 	out := filepath.Join(dir, "out.tar")
-	if err := i.write(out); err != nil {
+	if err := i.WriteArchive(out); err != nil {
 		t.Fatal(err)
 	}
 	archive := read(t, out)
@@ -43,7 +43,7 @@ func TestAnArchiveIsWhatAnEngineSaves(t *testing.T) {
 		RepoTags, Layers []string
 	}
 	decode(t, archive["manifest.json"], &manifest)
-	if len(manifest) != 1 || len(manifest[0].Layers) != 2 || len(manifest[0].RepoTags) != 1 || manifest[0].RepoTags[0] != i.name {
+	if len(manifest) != 1 || len(manifest[0].Layers) != 2 || len(manifest[0].RepoTags) != 1 || manifest[0].RepoTags[0] != i.Name {
 		t.Fatalf("manifest.json is %s", archive["manifest.json"])
 	}
 	var config struct {
@@ -66,7 +66,7 @@ func TestAnArchiveIsWhatAnEngineSaves(t *testing.T) {
 			t.Errorf("layer %d has digest %s, and the configuration says %s", n, want, config.RootFS.DiffIDs[n])
 		}
 	}
-	if c := config.Config; c.User != "1:1" || c.Labels["a"] != "b=c" || !cmp.Equal(c.Entrypoint, i.entrypoint) {
+	if c := config.Config; c.User != "1:1" || c.Labels["a"] != "b=c" || !cmp.Equal(c.Entrypoint, i.Entrypoint) {
 		t.Errorf("the configuration is %+v", c)
 	}
 	layer := filepath.Join(dir, "layer.tar")
@@ -81,7 +81,7 @@ func TestAnArchiveIsWhatAnEngineSaves(t *testing.T) {
 
 func TestNothingIsLeftOfAnImageThatFails(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.tar")
-	if err := (&image{files: pairs{{filepath.Join(t.TempDir(), "missing"), "/x"}}}).write(out); err == nil {
+	if err := (&Image{Files: []File{{filepath.Join(t.TempDir(), "missing"), "/x"}}}).WriteArchive(out); err == nil {
 		t.Error("a file that is not there was copied")
 	}
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
