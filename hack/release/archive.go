@@ -69,7 +69,7 @@ func readArchive(path string) ([]member, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer file.Close() //nolint:errcheck // only read
 	compressed, err := gzip.NewReader(file)
 	if err != nil {
 		return nil, err

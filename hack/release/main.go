@@ -133,7 +133,7 @@ func (r *release) makeAll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making a folder for binaries: %w", err)
 	}
-	defer os.RemoveAll(work)
+	defer os.RemoveAll(work) //nolint:errcheck // a temporary folder
 	binaries, err := r.build(ctx, work)
 	if err != nil {
 		return err
