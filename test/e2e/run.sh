@@ -75,7 +75,7 @@ if [ "$where" = node ]; then
   image node.local/pause:1 "$(cksum <"$out/pause" | tr ' ' -)" -file "$out/pause=/pause" /pause
 fi
 
-# The operator as its Dockerfile describes it: the distroless base has a user, certificates and /tmp.
+# The operator as its Dockerfile describes it: the program and certificate authorities.
 version=$(git describe --tags --always --dirty 2>/dev/null || echo dev)
 static -trimpath -ldflags "-s -w -X main.version=$version" -o "$out/mta-sts-operator" .
 static -ldflags '-s -w' -o "$out/parts" ./test/e2e/world
