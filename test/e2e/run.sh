@@ -79,9 +79,8 @@ fi
 version=$(git describe --tags --always --dirty 2>/dev/null || echo dev)
 static -trimpath -ldflags "-s -w -X main.version=$version" -o "$out/mta-sts-operator" .
 static -ldflags '-s -w' -o "$out/parts" ./test/e2e/world
-printf 'root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n' >"$out/passwd"
 "$out/image" -name docker.io/library/mta-sts-operator:e2e -o "$out/operator.tar" -user 65532:65532 \
-  -file "$out/passwd=/etc/passwd" -file "$certificates=$certificates" -file "$out/mta-sts-operator=/mta-sts-operator" \
+  -file "$certificates=$certificates" -file "$out/mta-sts-operator=/mta-sts-operator" \
   -label "org.opencontainers.image.version=$version" /mta-sts-operator
 "$out/image" -name e2e.local/parts:1 -o "$out/parts.tar" -user 65532:65532 -file "$out/parts=/parts" /parts
 images+=("$out/operator.tar" "$out/parts.tar")
