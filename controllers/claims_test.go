@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
@@ -136,5 +137,25 @@ func TestAClaimFromAnotherNamespaceIsToldHowToGetTheDomain(t *testing.T) {
 		if want := "kubectl -n old annotate mtastspublication example.com mtasts.dev/transfer-to=new"; !strings.Contains(why.message, want) {
 			t.Errorf("message %q does not contain %q", why.message, want)
 		}
+	}
+}
+
+func TestATransferThatWaitsIsToldOnce(t *testing.T) {
+	s, recorder := inForceScope(), events.NewFakeRecorder(10)
+	r := &domainReconciler{recorder: recorder}
+	for _, to := range []string{"", "mail", "typo", "typo", "", "typo"} {
+		s.publication.Annotations = map[string]string{v1alpha1.TransferToAnnotation: to}
+		r.tellTransfer(s)
+	}
+	close(recorder.Events)
+	told := 0
+	for e := range recorder.Events {
+		if !strings.Contains(e, "namespace typo") {
+			t.Errorf("told %q", e)
+		}
+		told++
+	}
+	if told != 2 {
+		t.Errorf("told %d times, not once for each time that it was asked for", told)
 	}
 }

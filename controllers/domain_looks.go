@@ -76,6 +76,7 @@ func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 func observedTXT(txt sender.TXT) publication.DNS {
 	return publication.DNS{
 		Answer: publication.Answer(txt.Status), Records: txt.Records, IDs: txt.IDs(), TTL: txt.TTL, Message: txt.Message,
+		Secondhand: txt.Source == sender.SourceResolver,
 	}
 }
 

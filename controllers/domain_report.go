@@ -160,16 +160,10 @@ func (r *domainReconciler) tellStall(s *scope, before, after []metav1.Condition)
 	switch {
 	case s.winner != nil:
 	case was == nil && is != nil:
-		r.recorder.Eventf(s.publication, nil, corev1.EventTypeWarning, is.Reason, "Retire", "%s", note("the retirement cannot go on: "+is.Message))
+		r.recorder.Eventf(s.publication, nil, corev1.EventTypeWarning, is.Reason, "Retire", "%s", shorten("the retirement cannot go on: "+is.Message, maxNote))
 	case was != nil && is == nil:
 		r.recorder.Eventf(s.publication, nil, corev1.EventTypeNormal, v1alpha1.ReasonRetiring, "Retire", "the retirement goes on")
 	}
-}
-
-// note keeps a message within what the API server accepts of an event.
-func note(message string) string {
-	const most = 1024
-	return message[:min(len(message), most)]
 }
 
 // tell records events for what happened in this pass, on the policy while there is one.

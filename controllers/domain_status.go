@@ -225,6 +225,9 @@ func parted(spec v1alpha1.MTASTSPublicationSpec, dns *publication.DNS, wayOut st
 			ids = append(ids, id)
 		}
 	}
+	if dns.Secondhand {
+		wayOut += " (a resolver says so, because no name server of the domain answered the operator; if it answers otherwise than on the Internet, set looks.resolvers in the operator's configuration)"
+	}
 	switch {
 	case dns.Answer == publication.Unknown:
 		return v1alpha1.ReasonLookupFailed, "DNS gave no usable answer for " + name + ": " + dns.Message

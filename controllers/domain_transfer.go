@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,4 +55,17 @@ func (r *domainReconciler) sameCopy(ctx context.Context, copied *v1alpha1.MTASTS
 		return fmt.Errorf("another publication of %s is there: delete it first", copied.Name)
 	}
 	return nil
+}
+
+// tellTransfer says once that a transfer waits: nobody watches a name that was mistyped.
+func (r *domainReconciler) tellTransfer(s *scope) {
+	to := ""
+	if s.publication != nil {
+		to = s.publication.Annotations[v1alpha1.TransferToAnnotation]
+	}
+	if to != "" && to != s.publication.Namespace && to != s.memory.transferTo {
+		r.recorder.Eventf(s.publication, nil, corev1.EventTypeWarning, v1alpha1.ReasonTransferWaits, "Transfer",
+			"no MTASTSPolicy in namespace %s may take %s over yet: it stays here until one does", to, s.domain)
+	}
+	s.memory.transferTo = to
 }

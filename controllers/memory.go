@@ -46,6 +46,8 @@ type memory struct {
 	lookAt  time.Time
 	lookFor string
 	turn    time.Time
+	// transferTo is the namespace of which was told that the transfer to it waits.
+	transferTo string
 }
 
 // memories are the memories of all domains.

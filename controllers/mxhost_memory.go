@@ -152,11 +152,36 @@ func (m *mxHosts) saw(host string, probe sender.MXProbe, now time.Time) (domains
 		next = min(m.t.STARTTLSInterval, m.t.STARTTLSRetry<<min(h.Tries-1, 10))
 	}
 	h.nextAt = now.Add(next)
+	if sameButElsewhere(before.starttls, h.starttls) {
+		h.starttls = before.starttls
+	}
 	proving := h.starttls.State == v1alpha1.STARTTLSFails && h.Tries <= m.t.ProofLooks
 	if proving || !before.asking.IsZero() || !apiequality.Semantic.DeepEqual(before.starttls, h.starttls) {
 		domains = slices.Sorted(maps.Keys(h.domains))
 	}
 	return domains, next
+}
+
+// sameButElsewhere says whether a host does at its addresses what it did at others before: large providers
+// answer other ones every few minutes, and ten thousand domains need not hear of it.
+func sameButElsewhere(before, after v1alpha1.STARTTLS) bool {
+	if before.State != v1alpha1.STARTTLSWorks || after.State != v1alpha1.STARTTLSWorks {
+		return false
+	}
+	was, is := found(before), found(after)
+	return len(was) == 1 && apiequality.Semantic.DeepEqual(was, is)
+}
+
+// found is what was found at the addresses of a host, without saying at which.
+func found(s v1alpha1.STARTTLS) []v1alpha1.MXAddress {
+	var out []v1alpha1.MXAddress
+	for _, a := range s.Addresses {
+		a.Address = ""
+		if !slices.ContainsFunc(out, func(b v1alpha1.MXAddress) bool { return apiequality.Semantic.DeepEqual(a, b) }) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // allSilent says whether every host that was ever asked timed out: then the network here is the one to blame.

@@ -85,6 +85,34 @@ func TestAnMXHostIsAskedOnceForAllDomains(t *testing.T) {
 	}
 }
 
+func TestAHostThatDoesTheSameAtOtherAddressesWakesNobody(t *testing.T) {
+	at := func(tls string, addresses ...string) sender.MXProbe {
+		probe := sender.MXProbe{Host: "mx.example.net", Outcome: sender.Pass}
+		for _, a := range addresses {
+			probe.Addresses = append(probe.Addresses, sender.MXAddress{Address: netip.MustParseAddr(a), Outcome: sender.Pass, TLSVersion: tls, Connected: true})
+		}
+		return probe
+	}
+	m := newMXHosts(publication.DefaultTimings())
+	m.want(t.Context(), "a.example", []string{"mx.example.net"}, nil, false, testNow)
+	for _, tt := range []struct {
+		name  string
+		probe sender.MXProbe
+		wakes bool
+	}{
+		{"the first look", at("TLS 1.3", "192.0.2.1", "2001:db8::1"), true},
+		{"other addresses", at("TLS 1.3", "192.0.2.7", "192.0.2.8", "2001:db8::7"), false},
+		{"another version of TLS", at("TLS 1.2", "192.0.2.7"), true},
+		{"no STARTTLS", probeOf("mx.example.net", sender.Broken, sender.NoSTARTTLS), true},
+		{"all is well again", at("TLS 1.2", "192.0.2.7"), true},
+	} {
+		domains, _ := m.saw("mx.example.net", tt.probe, testNow)
+		if (len(domains) > 0) != tt.wakes {
+			t.Errorf("%s wakes %v", tt.name, domains)
+		}
+	}
+}
+
 func TestAnMXHostThatNobodyNamesAnyMoreIsForgotten(t *testing.T) {
 	m := newMXHosts(publication.DefaultTimings())
 	m.want(t.Context(), "a.example", []string{"mx1.example.net", "mx2.example.net"}, nil, false, testNow)

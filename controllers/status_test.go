@@ -200,7 +200,10 @@ func TestDNSThatPartsFromWhatWasPublishedIsExplained(t *testing.T) {
 		reason string
 		hint   string
 	}{
-		"nothing there":     {publication.DNS{Answer: publication.Absent}, v1alpha1.ReasonMissing, "do this"},
+		"nothing there": {publication.DNS{Answer: publication.Absent}, v1alpha1.ReasonMissing, "do this"},
+		"nothing, says a resolver": {
+			publication.DNS{Answer: publication.Absent, Secondhand: true}, v1alpha1.ReasonMissing, "set looks.resolvers",
+		},
 		"an unrelated text": {publication.DNS{Answer: publication.Found, Records: []string{"x"}}, v1alpha1.ReasonMissing, "do this"},
 		"an older id of ours": {
 			publication.DNS{Answer: publication.Found, Records: []string{"r"}, IDs: []string{older}},

@@ -179,6 +179,8 @@ const (
 	ReasonRemoved = "Removed"
 	// ReasonAdopted: another policy object of the same namespace took the publication over.
 	ReasonAdopted = "Adopted"
+	// ReasonTransferWaits: the namespace that an annotation names has no policy that may take the domain.
+	ReasonTransferWaits = "TransferWaits"
 	// ReasonRestored: the publication came from a backup; a fresh id was minted.
 	ReasonRestored = "Restored"
 )

@@ -88,7 +88,8 @@ type STARTTLS struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
 
-	// addresses are those that were asked, eight at most.
+	// addresses are those that were asked, eight at most. While a host works, a
+	// later look that finds the same at others changes nothing here.
 	//
 	// +optional
 	// +listType=map

@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -128,7 +129,7 @@ func readRecords(message *dns.Msg, name string, qtype uint16) reply {
 		default:
 			continue
 		}
-		r.ttl = max(r.ttl, time.Duration(header.Ttl)*time.Second)
+		r.ttl = max(r.ttl, ttlOf(header.Ttl))
 	}
 	if len(r.records) > 0 {
 		r.alias = ""
@@ -217,4 +218,12 @@ func values(records []dns.RR) []string {
 	}
 	slices.Sort(contents)
 	return slices.Compact(contents)
+}
+
+// ttlOf is a TTL as resolvers take it: one with the top bit set is none (RFC 2181 §8).
+func ttlOf(seconds uint32) time.Duration {
+	if seconds > math.MaxInt32 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }

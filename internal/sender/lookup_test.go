@@ -69,6 +69,10 @@ func TestLookupTXT(t *testing.T) {
 					`ns1.example.com (127.0.0.1) answered "` + recordA + `"; ns2.example.com (127.0.0.2) answered nothing`,
 			},
 		},
+		"a TTL with the top bit set is none": {
+			world: world{&nameServer{records: stale}, []*nameServer{authoritative(2, txt("4294967295", recordA)), authoritative(2, txt("2147483648", recordA))}},
+			want:  TXT{Status: Found, Records: []string{recordA}, Source: SourceAuthoritative},
+		},
 		"a lame server does not count": {
 			world: world{&nameServer{records: stale}, []*nameServer{
 				authoritative(2, txt("300", recordA)), {zones: []string{"example.net."}},

@@ -61,6 +61,8 @@ type DNS struct {
 	Records []string
 	IDs     []string
 	TTL     time.Duration
+	// Secondhand is set if a resolver answered, because the domain's own name servers did not.
+	Secondhand bool
 	// Message names the servers and the cause when the answer is Unknown.
 	Message string
 }
