@@ -137,6 +137,9 @@ func (n *node) controlPlane(ctx context.Context) error {
 		n.processes.start("kube-controller-manager", filepath.Join(n.assets, "kube-controller-manager"),
 			"--kubeconfig", n.kubeconfig("admin"), "--use-service-account-credentials=false", "--leader-elect=false",
 			"--service-account-private-key-file", n.pki.path("sa.key"), "--root-ca-file", n.pki.path("ca.crt"),
+			// To the one that is left, an outage of the API server looks like the end of every node: after it
+			// services would lose their pods until the kubelet has been heard.
+			"--node-monitor-grace-period", "5m",
 			"--bind-address", "127.0.0.1", "--cert-dir", filepath.Join(n.Dir, "pki")),
 		n.processes.start("kube-scheduler", filepath.Join(n.kubernetes, "kube-scheduler"),
 			"--kubeconfig", n.kubeconfig("scheduler"), "--leader-elect=false",

@@ -23,7 +23,7 @@ import (
 // cluster is the one of $KUBECONFIG. Everything in it is reached through its API server, so that it
 // does not matter where it runs.
 type cluster struct {
-	client.Client
+	client.WithWatch
 	api rest.Interface
 }
 
@@ -44,7 +44,7 @@ func newCluster() (*cluster, error) {
 			return nil, err
 		}
 	}
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
@@ -52,7 +52,7 @@ func newCluster() (*cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	return &cluster{Client: c, api: set.CoreV1().RESTClient()}, nil
+	return &cluster{WithWatch: c, api: set.CoreV1().RESTClient()}, nil
 }
 
 // kubectl runs it with input, and returns what it prints to stdout.

@@ -31,9 +31,12 @@ func run(m *testing.M) int {
 		defer shared.remove()
 		err = shared.install(ctx)
 	}
+	collecting, stop := context.WithCancel(context.Background())
+	defer stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: %v\n", err)
 		return 1
 	}
+	shared.collect(collecting, shared)
 	return m.Run()
 }

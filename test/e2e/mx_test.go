@@ -16,14 +16,23 @@ import (
 func TestWrongCertificate(t *testing.T) {
 	t.Parallel()
 	s := begin(t, "certificate")
+	s.certify("mx1", "somebody-else.test")
 	s.publish("testing", "mx1")
 	s.inForce()
-
-	s.certify("mx1", "somebody-else.test")
 	s.send("testing").delivered("mx1", trusted)
 
+	// It is said before it hurts, and again when somebody is about to make it hurt.
+	warning := s.condition(long, v1alpha1.ConditionMXAligned, metav1.ConditionTrue, v1alpha1.ReasonNotEnforced)
+	s.say("MXAligned under testing: %s", warning)
+	if !strings.Contains(warning, "mx1."+s.domain) || !strings.Contains(warning, "somebody-else.test") {
+		t.Errorf("the message does not name the host and the certificate's name: %s", warning)
+	}
 	s.publish("enforce", "mx1")
+	s.say("held: %s", s.condition(long, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonSTARTTLSFailing))
+
+	s.publishWith("preflight: Advise", "enforce", "mx1")
 	s.inForce()
+	s.say("MXAligned under enforce: %s", s.condition(long, v1alpha1.ConditionMXAligned, metav1.ConditionFalse, v1alpha1.ReasonSTARTTLSFailing))
 	s.enforced("mx1")
 	m := s.send("enforce")
 	if lines := m.becomes("deferred"); !strings.Contains(lines, "Server certificate not verified") {

@@ -1,85 +1,66 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
-// overlay is what a user writes to install the operator from a checkout: image, configuration, and,
+// operatorValues is what a user writes to install the operator from a checkout: image, configuration, and,
 // because this world has a certificate authority of its own, what to trust.
-const overlay = `apiVersion: kustomize.config.k8s.io/v1beta1
-kind: Kustomization
-resources:
-- %[1]s
-images:
-- name: mta-sts-operator
-  newTag: e2e
-configMapGenerator:
-- name: mta-sts-operator
-  namespace: mta-sts-system
-  behavior: replace
-  files: [config.yaml]
-- name: roots
-  namespace: mta-sts-system
-  files: [roots.pem]
-patches:
-- patch: |
-    apiVersion: apps/v1
-    kind: Deployment
-    metadata: {name: mta-sts-operator, namespace: mta-sts-system}
-    spec:
-      template:
-        spec:
-          volumes: [{name: roots, configMap: {name: roots}}]
-          containers: [{name: manager, volumeMounts: [{name: roots, mountPath: /roots}]}]
+const operatorValues = `image: {repository: mta-sts-operator, tag: e2e}
+config:
+  issuer: {name: letsencrypt, kind: ClusterIssuer}
+  ingress: {className: traefik}
+  dns: {ttlSeconds: 60}
+  looks:
+    resolvers: ["%s"]
+    extraRootsFile: /roots/roots.pem
+    allowPrivateAddresses: true
+extraVolumes: [{name: roots, configMap: {name: roots}}]
+extraVolumeMounts: [{name: roots, mountPath: /roots}]
+# These clusters are thrown away, or shall be as they were before.
+crds: {keep: false}
+extraObjects:
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: roots}
+  data:
+    roots.pem: |
+%s
 `
 
-const operatorConfig = `apiVersion: config.mtasts.dev/v1alpha1
-kind: OperatorConfiguration
-issuer: {name: letsencrypt, kind: ClusterIssuer}
-ingress: {className: traefik}
-dns: {ttlSeconds: 60}
-looks:
-  resolvers: ["%s"]
-  extraRootsFile: /roots/roots.pem
-  allowPrivateAddresses: true
-server:
-  image: mta-sts-operator:e2e
-`
+// operatorNamespace is where the chart is installed, as its documentation does.
+const (
+	operatorNamespace = "mta-sts-system"
+	release           = "mta-sts-operator"
+	chart             = "../../charts/mta-sts-operator"
+)
 
-// operatorNamespace is the one of config/default.
-const operatorNamespace = "mta-sts-system"
-
+// installOperator installs the chart.
 func (w *world) installOperator(ctx context.Context) error {
-	dir, err := os.MkdirTemp("", "e2e-operator-")
-	if err != nil {
+	w.values = filepath.Join(os.Getenv("E2E_LOGS"), "values.yaml")
+	values := fmt.Sprintf(operatorValues, w.Resolver, strings.ReplaceAll(indent(w.Roots), "    ", "      "))
+	if err := os.WriteFile(w.values, []byte(values), 0o600); err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(dir) }() // a few files in a temporary folder
-	base, err := filepath.Abs("../../config/default")
-	if err != nil {
+	if _, err := w.helm(ctx, "install", release, chart, "--create-namespace", "-f", w.values, "--wait", "--timeout=5m"); err != nil {
 		return err
 	}
-	if base, err = filepath.Rel(dir, base); err != nil {
-		return err
+	return w.available(ctx, operatorNamespace, release)
+}
+
+// helm runs it in the operator's namespace, and returns what it prints.
+func (c *cluster) helm(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, os.Getenv("E2E_HELM"), append([]string{"--namespace", operatorNamespace}, args...)...) //nolint:gosec // ours
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("helm %s: %w: %s", strings.Join(args, " "), err, problems.String())
 	}
-	for name, content := range map[string]string{
-		"kustomization.yaml": fmt.Sprintf(overlay, base),
-		"config.yaml":        fmt.Sprintf(operatorConfig, w.Resolver),
-		"roots.pem":          w.Roots,
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			return err
-		}
-	}
-	manifest, err := w.kubectl(ctx, "", "kustomize", dir)
-	if err != nil {
-		return err
-	}
-	if err := w.applyText(ctx, manifest); err != nil {
-		return err
-	}
-	return w.available(ctx, operatorNamespace, "mta-sts-operator")
+	return out.String(), nil
 }

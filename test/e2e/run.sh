@@ -4,7 +4,8 @@
 #      image archive whose path it is given, for example "k3s ctr images import"
 #   2. a kind cluster, if docker has an engine
 #   3. on Linux, as root, a node of its own (hack/node)
-# Everything is built from Go modules and Debian packages on first use, into ~/.cache/mta-sts-operator.
+# Everything is built from Go modules, Debian packages and one of npm's on first use, into
+# ~/.cache/mta-sts-operator.
 # RUN selects tests by name. Logs of failures go to dist/e2e.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -35,6 +36,8 @@ cert_manager=$(part cert-manager)
 external_dns=$(part external-dns)
 traefik=$(part traefik)
 debian_world=$(hack/node/debian.sh world)
+helm=$(hack/tools/build.sh helm)
+oracles=$(test/e2e/oracles/install.sh)
 case $where in
   node)
     kubernetes=$(part kubernetes)
@@ -75,20 +78,25 @@ if [ "$where" = node ]; then
   image node.local/pause:1 "$(cksum <"$out/pause" | tr ' ' -)" -file "$out/pause=/pause" /pause
 fi
 
-# The operator as its Dockerfile describes it: the program and certificate authorities.
+# The operator as its Dockerfile describes it, the program and certificate authorities; and once more, to
+# upgrade to.
 version=$(git describe --tags --always --dirty 2>/dev/null || echo dev)
-static -trimpath -ldflags "-s -w -X main.version=$version" -o "$out/mta-sts-operator" .
+for tag in e2e e2e-next; do
+  static -trimpath -ldflags "-s -w -X main.version=$version${tag#e2e}" -o "$out/mta-sts-operator" .
+  "$out/image" -name "docker.io/library/mta-sts-operator:$tag" -o "$out/operator-$tag.tar" -user 65532:65532 \
+    -file "$certificates=$certificates" -file "$out/mta-sts-operator=/mta-sts-operator" \
+    -label "org.opencontainers.image.version=$version${tag#e2e}" /mta-sts-operator
+  images+=("$out/operator-$tag.tar")
+done
 static -ldflags '-s -w' -o "$out/parts" ./test/e2e/world
-"$out/image" -name docker.io/library/mta-sts-operator:e2e -o "$out/operator.tar" -user 65532:65532 \
-  -file "$certificates=$certificates" -file "$out/mta-sts-operator=/mta-sts-operator" \
-  -label "org.opencontainers.image.version=$version" /mta-sts-operator
 "$out/image" -name e2e.local/parts:1 -o "$out/parts.tar" -user 65532:65532 -file "$out/parts=/parts" /parts
-images+=("$out/operator.tar" "$out/parts.tar")
+images+=("$out/parts.tar")
 
 # --- the tests
 go test -c -o "$out/e2e.test" ./test/e2e
-export E2E=1 E2E_LOGS=$out E2E_CERT_MANAGER_CRDS=$cert_manager/crds E2E_EXTERNAL_DNS_CRDS=$external_dns/crds
-tests=("$out/e2e.test" -test.v -test.timeout=90m -test.parallel="${PARALLEL:-10}" -test.run="${RUN:-.}")
+export E2E=1 E2E_LOGS=$out E2E_HELM=$helm E2E_ORACLES=$oracles
+export E2E_CERT_MANAGER_CRDS=$cert_manager/crds E2E_EXTERNAL_DNS_CRDS=$external_dns/crds
+tests=("$out/e2e.test" -test.v -test.timeout=90m -test.parallel="${PARALLEL:-20}" -test.run="${RUN:-.}")
 say "everything is built after $SECONDS s"
 cd test/e2e
 case $where in

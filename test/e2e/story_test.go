@@ -34,13 +34,16 @@ type story struct {
 }
 
 // begin creates the namespace e2e-NAME, with labels KEY=VALUE, and the domain NAME.test with an MX host
-// mx1 that has a good certificate. The story's remains are removed when it went well.
+// mx1 that has a good certificate. When the story went well, the parsers and checks of others are asked
+// about its domain, and its remains are removed.
 func begin(t *testing.T, name string, labels ...string) *story {
 	t.Helper()
 	if shared == nil {
 		t.Skip("make e2e runs this")
 	}
 	s := &story{world: shared, t: t, ctx: t.Context(), namespace: "e2e-" + name, domain: name + ".test", started: time.Now()}
+	s.join()
+	t.Cleanup(s.leave)
 	text := "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: " + s.namespace + "\n  labels:\n    e2e: story\n"
 	for _, label := range labels {
 		text += "    " + strings.Replace(label, "=", ": ", 1) + "\n"
@@ -54,13 +57,18 @@ func begin(t *testing.T, name string, labels ...string) *story {
 
 // end saves what may explain a failure, and removes what is left otherwise.
 func (s *story) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
+	if !s.t.Failed() && !s.t.Skipped() {
+		if err := errors.Join(s.parsed(ctx), s.checked(ctx)); err != nil {
+			s.t.Errorf("asking others about what was published: %v", err)
+		}
+	}
 	if s.t.Failed() {
 		s.explain(ctx)
-	}
-	if os.Getenv("E2E_REMOVE") == "" {
-		return
+		if os.Getenv("E2E_REMOVE") == "" {
+			return
+		}
 	}
 	_, err := s.kubectl(ctx, "", "delete", "namespace", s.namespace, "--wait=false")
 	err = errors.Join(err, s.setRecords(ctx, s.domain, "MX"))
@@ -101,13 +109,20 @@ func (s *story) eventually(patience time.Duration, what string, do func(context.
 // addMX starts an MX host NAME.DOMAIN with a good certificate and publishes its address.
 func (s *story) addMX(name string) {
 	s.t.Helper()
-	data := map[string]string{"Name": name, "Namespace": s.namespace}
-	s.eventually(short, "starting an MX host", func(ctx context.Context) error { return s.apply(ctx, "mx.yaml", data) })
+	s.place("mx.yaml", map[string]string{"Name": name, "Namespace": s.namespace})
 	s.run("", "-n", s.namespace, "wait", "--for=condition=Ready", "pod/"+name, "--timeout=120s")
 	address, err := s.address(s.ctx, s.namespace, name)
 	s.must(err)
 	s.must(s.setRecords(s.ctx, name+"."+s.domain, "A", address))
 	s.certify(name, name+"."+s.domain)
+}
+
+// place applies a manifest in the story's namespace.
+func (s *story) place(name string, data map[string]string) {
+	s.t.Helper()
+	text, err := fill(name, data)
+	s.must(err)
+	s.must(s.try(s.ctx, text))
 }
 
 // certify gives an MX host a certificate for the names.
@@ -121,8 +136,15 @@ func (s *story) certify(mx string, names ...string) {
 // publish applies the policy, as a user does. An MX host is NAME.DOMAIN.
 func (s *story) publish(mode string, mx ...string) {
 	s.t.Helper()
+	s.publishWith("preflight: Require", mode, mx...)
+}
+
+// publishWith adds a line to the policy's spec.
+func (s *story) publishWith(line, mode string, mx ...string) {
+	s.t.Helper()
+	names := make([]string, len(mx))
 	for i := range mx {
-		mx[i] += "." + s.domain
+		names[i] = mx[i] + "." + s.domain
 	}
 	s.run(fmt.Sprintf(`apiVersion: mtasts.dev/v1alpha1
 kind: MTASTSPolicy
@@ -132,8 +154,9 @@ spec:
   mode: %s
   mx: [%s]
   maxAgeSeconds: 86400
+  %s
   tlsReporting: {rua: ["mailto:tls@%[2]s"]}
-`, s.namespace, s.domain, mode, strings.Join(mx, ", ")), "apply", "--server-side", "-f", "-")
+`, s.namespace, s.domain, mode, strings.Join(names, ", "), line), "apply", "--server-side", "-f", "-")
 }
 
 func (s *story) policy(ctx context.Context) (*v1alpha1.MTASTSPolicy, error) {
@@ -211,6 +234,7 @@ func (s *story) explain(ctx context.Context) {
 		{"resolver.log", 10, []string{"-n", home, "logs", "deployment/sender", "-c", "resolver"}},
 		{"external-dns.log", 10, []string{"-n", home, "logs", "deployment/external-dns"}},
 		{"external-dns-frozen.log", 0, []string{"-n", home, "logs", "deployment/external-dns-frozen"}},
+		{"external-dns-textless.log", 0, []string{"-n", home, "logs", "deployment/external-dns-textless"}},
 		{"cert-manager.log", 10, []string{"-n", "cert-manager", "logs", "deployment/cert-manager"}},
 		{"traefik.log", 0, []string{"-n", home, "logs", "deployment/traefik"}},
 		{"server.log", 0, []string{"-n", s.namespace, "logs", "-l", "app.kubernetes.io/name=mta-sts", "--tail=-1", "--prefix"}},

@@ -28,10 +28,13 @@ const home = "e2e-world"
 // world is everything around the stories: who serves, certifies, resolves and sends.
 type world struct {
 	*cluster
+	*peace
+	*collector
 	authority // of the zone "test"
 	ca        *harness.Authority
 	started   time.Time
 	applied   []string // manifests, for those who come after us
+	values    string   // file with those of the operator's chart
 
 	// Of services; the manifests use them, and Roots and CABundle.
 	Authority, Resolver, Ingress, Pebble string
@@ -46,9 +49,13 @@ type externalDNS struct {
 	Args []string
 }
 
-// frozen is the domain whose external-dns creates records and never updates them. It is told apart by
-// its namespace: PowerDNS' provider filters zones, and the zone is everybody's.
-const frozen = "frozen.test"
+// frozen is the domain whose external-dns creates records and never updates them, textless the one whose
+// external-dns does not manage TXT records. They are told apart by their namespaces: PowerDNS' provider
+// filters zones, and the zone is everybody's.
+const (
+	frozen   = "frozen.test"
+	textless = "textless.test"
+)
 
 func newWorld() (*world, error) {
 	c, err := newCluster()
@@ -60,11 +67,12 @@ func newWorld() (*world, error) {
 		return nil, fmt.Errorf("creating a certificate authority: %w", err)
 	}
 	return &world{
-		cluster: c, authority: authority{c}, ca: ca, started: time.Now(),
+		cluster: c, peace: newPeace(), collector: newCollector(), authority: authority{c}, ca: ca, started: time.Now(),
 		CABundle: base64.StdEncoding.EncodeToString(ca.PEM()),
 		ExternalDNS: []externalDNS{
-			{Name: "external-dns", Args: []string{"--policy=sync", "--domain-filter=test", "--exclude-domains=" + frozen}},
-			{Name: "external-dns-frozen", Args: []string{"--policy=create-only", "--domain-filter=test", "--namespace=e2e-frozen"}},
+			{Name: "external-dns", Args: []string{"--policy=sync", "--managed-record-types=TXT", "--domain-filter=test", "--exclude-domains=" + frozen, "--exclude-domains=" + textless}},
+			{Name: "external-dns-frozen", Args: []string{"--policy=create-only", "--managed-record-types=TXT", "--domain-filter=test", "--namespace=e2e-frozen"}},
+			{Name: "external-dns-textless", Args: []string{"--policy=sync", "--domain-filter=test", "--namespace=e2e-textless"}},
 		},
 	}, nil
 }
@@ -91,7 +99,7 @@ func (w *world) install(ctx context.Context) error {
 }
 
 func (w *world) installServices(ctx context.Context) error {
-	if err := w.apply(ctx, "services.yaml", w); err != nil {
+	if err := errors.Join(w.apply(ctx, "services.yaml", w), w.apply(ctx, "nudge.yaml", w)); err != nil {
 		return err
 	}
 	for service, address := range map[string]*string{
@@ -146,7 +154,7 @@ func (w *world) installSender(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.available(ctx, home, "external-dns", "external-dns-frozen", "sender")
+	return w.available(ctx, home, "external-dns", "external-dns-frozen", "external-dns-textless", "sender")
 }
 
 func (w *world) installIngress(ctx context.Context) error {
@@ -161,20 +169,32 @@ func (w *world) installIngress(ctx context.Context) error {
 
 // apply applies a manifest after filling in data.
 func (w *world) apply(ctx context.Context, name string, data any) error {
-	t, err := template.ParseFS(manifests, "manifests/"+name)
+	text, err := fill(name, data)
 	if err != nil {
 		return err
 	}
+	return w.applyText(ctx, text)
+}
+
+func fill(name string, data any) (string, error) {
+	t, err := template.ParseFS(manifests, "manifests/"+name)
+	if err != nil {
+		return "", err
+	}
 	var text bytes.Buffer
 	if err := t.Execute(&text, data); err != nil {
-		return fmt.Errorf("filling in %s: %w", name, err)
+		return "", fmt.Errorf("filling in %s: %w", name, err)
 	}
-	return w.applyText(ctx, text.String())
+	return text.String(), nil
 }
 
 // applyText tries again for a while: a kind is known only some time after its CRD was accepted.
 func (w *world) applyText(ctx context.Context, manifest string) error {
 	w.applied = append(w.applied, manifest)
+	return w.try(ctx, manifest)
+}
+
+func (w *world) try(ctx context.Context, manifest string) error {
 	return until(ctx, 20*time.Second, func(ctx context.Context) error {
 		_, err := w.kubectl(ctx, manifest, "apply", "--server-side", "--force-conflicts", "-f", "-")
 		return err
@@ -220,6 +240,12 @@ func (w *world) remove() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
+	if _, err := w.helm(ctx, "uninstall", release, "--ignore-not-found", "--wait"); err != nil {
+		fmt.Fprintf(os.Stderr, "e2e: removing the operator: %v\n", err)
+	}
+	if _, err := w.kubectl(ctx, "", "delete", "namespace", operatorNamespace, "--ignore-not-found"); err != nil {
+		fmt.Fprintf(os.Stderr, "e2e: removing the operator: %v\n", err)
+	}
 	for _, manifest := range slices.Backward(w.applied) {
 		if _, err := w.kubectl(ctx, manifest, "delete", "--ignore-not-found", "-f", "-"); err != nil {
 			fmt.Fprintf(os.Stderr, "e2e: removing what was installed: %v\n", err)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Mail is a message that was accepted.
@@ -22,6 +23,7 @@ type Mail struct {
 	TLS string
 	// ServerName is what the client asked for with SNI.
 	ServerName string
+	At         time.Time
 }
 
 // mx is an SMTP server that accepts every message (RFC 5321, RFC 3207).
@@ -170,7 +172,7 @@ func (s *session) data(text *textproto.Conn) error {
 	if err != nil {
 		return err
 	}
-	s.mail.Data = string(content)
+	s.mail.Data, s.mail.At = string(content), time.Now()
 	s.mx.mu.Lock()
 	s.mx.accepted = append(s.mx.accepted, s.mail)
 	s.mx.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -36,10 +37,15 @@ type Pair struct {
 type Report struct {
 	Looks int
 	Pairs []*Pair
-	// Failures are looks that gave no pair, by message.
-	Failures map[string]int
-	// FailedAt is when the last of them was.
-	FailedAt time.Time
+	// Failures are looks that gave no pair, in a row and for the same reason.
+	Failures []*Failure
+}
+
+// Failure is what kept looks from giving a pair.
+type Failure struct {
+	Message     string
+	First, Last time.Time
+	Count       int
 }
 
 // poller looks at a domain as often as no real sender would: each time it reads the id from the
@@ -82,7 +88,6 @@ func newPoller(domain, authority, resolver, roots string) (*poller, error) {
 			},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("redirected") },
 		},
-		report: Report{Failures: map[string]int{}},
 	}, nil
 }
 
@@ -110,8 +115,7 @@ func (p *poller) note(id, body string, err error) {
 	now := time.Now()
 	p.report.Looks++
 	if err != nil {
-		p.report.Failures[err.Error()]++
-		p.report.FailedAt = now
+		p.fail(err.Error(), now)
 		return
 	}
 	if pairs := p.report.Pairs; len(pairs) > 0 {
@@ -125,6 +129,21 @@ func (p *poller) note(id, body string, err error) {
 	p.report.Pairs = append(p.report.Pairs, &Pair{
 		ID: id, Body: body, Sum: hex.EncodeToString(sum[:]), First: now, Last: now, Count: 1,
 	})
+}
+
+// ports are what differs between two failures of the same kind.
+var ports = regexp.MustCompile(`:\d+->`)
+
+func (p *poller) fail(message string, now time.Time) {
+	message = ports.ReplaceAllString(message, "->")
+	if n := len(p.report.Failures); n > 0 {
+		if last := p.report.Failures[n-1]; last.Message == message && now.Sub(last.Last) < patience+time.Second {
+			last.Last = now
+			last.Count++
+			return
+		}
+	}
+	p.report.Failures = append(p.report.Failures, &Failure{Message: message, First: now, Last: now, Count: 1})
 }
 
 // look reads the id, then the policy. No id is no error: both are "".
