@@ -71,8 +71,7 @@ func TestOperatorUpgradedAndRolledBack(t *testing.T) {
 	s.alone(func() {
 		s.publish("enforce", "mx1")
 		s.recorded(id)
-		_, err := s.helm(s.ctx, "upgrade", release, chart, "-f", s.values, "--set", "image.tag=e2e-next", "--wait", "--timeout=5m")
-		s.must(err)
+		s.must(s.helm(s.ctx, "upgrade", release, chart, "-f", s.values, "--set", "image.tag=e2e-next", "--wait", "--timeout=5m"))
 		s.say("upgraded")
 		id = s.inForce()
 		s.serverImage("mta-sts-operator:e2e-next")
@@ -81,8 +80,7 @@ func TestOperatorUpgradedAndRolledBack(t *testing.T) {
 
 		s.publish("testing", "mx1")
 		s.recorded(id)
-		_, err = s.helm(s.ctx, "rollback", release, "1", "--wait", "--timeout=5m")
-		s.must(err)
+		s.must(s.helm(s.ctx, "rollback", release, "1", "--wait", "--timeout=5m"))
 		s.say("rolled back")
 		s.inForce()
 		s.serverImage("mta-sts-operator:e2e")
@@ -93,11 +91,18 @@ func TestOperatorUpgradedAndRolledBack(t *testing.T) {
 // serverImage waits until the policy servers run an image, and no other.
 func (s *story) serverImage(image string) {
 	s.t.Helper()
-	s.run("", "-n", s.namespace, "rollout", "status", "deployment/mta-sts-server", "--timeout=300s")
-	running := s.run("", "-n", s.namespace, "get", "deployment", "mta-sts-server", "-o", "jsonpath={.spec.template.spec.containers[*].image}")
-	if running != image {
-		s.t.Errorf("the servers run %s instead of %s", running, image)
-	}
+	s.eventually(long, "servers of "+image, func(ctx context.Context) error {
+		running, err := s.kubectl(ctx, "", "-n", s.namespace, "get", "deployment", "mta-sts-server", "-o", "jsonpath={.spec.template.spec.containers[*].image}")
+		if err != nil {
+			return err
+		}
+		if running != image {
+			return fmt.Errorf("they run %s", running)
+		}
+		_, err = s.kubectl(ctx, "", "-n", s.namespace, "rollout", "status", "deployment/mta-sts-server", "--timeout=300s")
+		return err
+	})
+	s.say("the servers run %s", image)
 }
 
 // Without an API server nothing can be changed, but senders are served and mail is delivered as before.

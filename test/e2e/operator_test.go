@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -48,19 +47,17 @@ func (w *world) installOperator(ctx context.Context) error {
 	if err := os.WriteFile(w.values, []byte(values), 0o600); err != nil {
 		return err
 	}
-	if _, err := w.helm(ctx, "install", release, chart, "--create-namespace", "-f", w.values, "--wait", "--timeout=5m"); err != nil {
+	if err := w.helm(ctx, "install", release, chart, "--create-namespace", "-f", w.values, "--wait", "--timeout=5m"); err != nil {
 		return err
 	}
 	return w.available(ctx, operatorNamespace, release)
 }
 
-// helm runs it in the operator's namespace, and returns what it prints.
-func (c *cluster) helm(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, os.Getenv("E2E_HELM"), append([]string{"--namespace", operatorNamespace}, args...)...) //nolint:gosec // ours
-	var out, problems bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &problems
-	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("helm %s: %w: %s", strings.Join(args, " "), err, problems.String())
+// helm runs it in the operator's namespace.
+func (c *cluster) helm(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, os.Getenv("E2E_HELM"), append([]string{"--namespace", operatorNamespace}, args...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("helm %s: %w: %s", strings.Join(args, " "), err, out)
 	}
-	return out.String(), nil
+	return nil
 }

@@ -61,7 +61,8 @@ builder=$(cksum <"$out/image" | cut -d' ' -f1)
 images=()
 # image REF KEY ARGS...: one that changes only with KEY.
 image() {
-  local file=$cache/images/$(echo "$1" | tr '/:' '--')-$(basename "$2")-$builder.tar ref=$1; shift 2
+  local file ref=$1
+  file=$cache/images/$(echo "$1" | tr '/:' '--')-$(basename "$2")-$builder.tar; shift 2
   [ -e "$file" ] || "$out/image" -name "$ref" -o "$file" "$@"
   images+=("$file")
 }

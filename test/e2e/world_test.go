@@ -240,7 +240,7 @@ func (w *world) remove() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	if _, err := w.helm(ctx, "uninstall", release, "--ignore-not-found", "--wait"); err != nil {
+	if err := w.helm(ctx, "uninstall", release, "--ignore-not-found", "--wait"); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: removing the operator: %v\n", err)
 	}
 	if _, err := w.kubectl(ctx, "", "delete", "namespace", operatorNamespace, "--ignore-not-found"); err != nil {
