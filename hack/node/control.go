@@ -19,6 +19,9 @@ func (n *node) control(ctx context.Context) (stop func(), err error) {
 	mux.HandleFunc("POST /stop/{name}", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, n.processes.stop(r.PathValue("name")))
 	})
+	mux.HandleFunc("POST /kill/{name}", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, n.processes.kill(r.PathValue("name")))
+	})
 	mux.HandleFunc("POST /start/{name}", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, n.processes.again(r.PathValue("name")))
 	})

@@ -10,8 +10,8 @@
 // The command finds in its environment:
 //
 //	KUBECONFIG      an administrator's
-//	MTASTS_NODE     URL of the processes of the node: POST /stop/NAME and /start/NAME, where NAME is
-//	                kube-apiserver, kubelet, containerd, …; or POST /restart?spare=REGEX for
+//	MTASTS_NODE     URL of the processes of the node: POST /stop/NAME, /kill/NAME and /start/NAME,
+//	                where NAME is kube-apiserver, kubelet, containerd, …; or POST /restart?spare=REGEX for
 //	                all of the node but the pods whose name matches
 //	MTASTS_LOGS     folder of their logs
 package main

@@ -88,7 +88,12 @@ func (p *processes) launch(name string) error {
 }
 
 // stop ends a program, by force if it takes too long, and waits for its end.
-func (p *processes) stop(name string) error {
+func (p *processes) stop(name string) error { return p.end(name, syscall.SIGTERM) }
+
+// kill ends a program without telling it, as a crash does.
+func (p *processes) kill(name string) error { return p.end(name, syscall.SIGKILL) }
+
+func (p *processes) end(name string, signal syscall.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	running := p.running[name]
@@ -96,7 +101,7 @@ func (p *processes) stop(name string) error {
 		return fmt.Errorf("no process called %q is running", name)
 	}
 	delete(p.running, name)
-	_ = running.cmd.Process.Signal(syscall.SIGTERM) // may have ended already
+	_ = running.cmd.Process.Signal(signal) // may have ended already
 	select {
 	case <-running.done:
 	case <-time.After(stopPatience):

@@ -122,7 +122,7 @@ func (s *story) outage(id string) {
 	s.t.Helper()
 	t := s.t
 	s.sendMeanwhile(20, 4)
-	s.node("stop/kube-apiserver")
+	s.node("kill/kube-apiserver") // told to end, it would take itself out of its own service, for kube-proxy to find out late
 	down := time.Now()
 	<-time.After(time.Minute) // the outage itself: nothing can be asked meanwhile
 	up := time.Now()
