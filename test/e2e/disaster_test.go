@@ -121,6 +121,7 @@ func TestAPIServerDownForAMinute(t *testing.T) {
 func (s *story) outage(id string) {
 	s.t.Helper()
 	t := s.t
+	s.serverImage("mta-sts-operator:e2e") // an upgrade may just have been rolled back
 	s.sendMeanwhile(20, 4)
 	s.node("kill/kube-apiserver") // told to end, it would take itself out of its own service, for kube-proxy to find out late
 	down := time.Now()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	dnsv1 "sigs.k8s.io/external-dns/apis/v1alpha1"
 
@@ -58,6 +59,9 @@ func (s *story) watch(before string) *stopwatch {
 	for i, pod := range pods {
 		w.measure(fmt.Sprintf("served by pod %d", i+1), func(ctx context.Context) error {
 			id, err := s.servedBy(ctx, pod)
+			if apierrors.IsNotFound(err) {
+				return nil // replaced meanwhile: nobody waits for it
+			}
 			return w.after(id, err)
 		})
 	}
