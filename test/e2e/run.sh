@@ -56,7 +56,8 @@ out=$root/dist/e2e
 rm -rf "$out"
 mkdir -p "$out" "$cache/images"
 static() { CGO_ENABLED=0 go build "$@"; }
-static -o "$out/image" ./hack/node/image
+# The same from every commit and folder, or nothing would be found again.
+static -trimpath -buildvcs=false -o "$out/image" ./hack/node/image
 builder=$(cksum <"$out/image" | cut -d' ' -f1)
 images=()
 # image REF KEY ARGS...: one that changes only with KEY.
@@ -74,7 +75,7 @@ image e2e.local/external-dns:1 "$external_dns" -user 65532:65532 -file "$externa
 image e2e.local/traefik:1 "$traefik" -user 65532:65532 -file "$traefik/traefik=/traefik" /traefik
 image e2e.local/world:1 "$debian_world" -base "$debian_world/rootfs.tar"
 if [ "$where" = node ]; then
-  static -ldflags '-s -w' -o "$out/pause" ./hack/node/pause
+  static -trimpath -buildvcs=false -ldflags '-s -w' -o "$out/pause" ./hack/node/pause
   image node.local/coredns:1 "$coredns" -file "$coredns/coredns=/coredns" /coredns
   image node.local/pause:1 "$(cksum <"$out/pause" | tr ' ' -)" -file "$out/pause=/pause" /pause
 fi
