@@ -3,7 +3,8 @@
 // Command node runs a command beside a real Kubernetes node of its own: etcd, the control plane, a
 // kubelet with containerd, kube-proxy and CoreDNS, in namespaces of their own on a bare Linux machine.
 // Needs root, and nothing that listens on this machine: the network of the node is not connected to
-// anything. When the command ends, everything ends, and nothing is left behind.
+// anything. When the command ends, everything ends, and nothing is left behind. run.sh builds what the
+// flags want.
 //
 //	node -assets DIR -kubernetes DIR -debian DIR -image TAR... COMMAND ARGUMENT...
 //

@@ -38,15 +38,8 @@ traefik=$(part traefik)
 debian_world=$(hack/node/debian.sh world)
 helm=$(hack/tools/build.sh helm)
 oracles=$(test/e2e/oracles/install.sh)
-case $where in
-  node)
-    kubernetes=$(part kubernetes)
-    coredns=$(part coredns)
-    debian=$(hack/node/debian.sh node)
-    ;;
-  kind) kind=$(part kind)/kind ;;
-esac
-if [ "$where" = node ] || ! command -v kubectl >/dev/null; then
+[ "$where" != kind ] || kind=$(part kind)/kind
+if ! command -v kubectl >/dev/null; then
   assets=$(hack/controlplane/build.sh)
   export PATH=$PATH:$assets
 fi
@@ -74,11 +67,6 @@ image e2e.local/acmesolver:1 "$cert_manager" -user 65532:65532 -file "$cert_mana
 image e2e.local/external-dns:1 "$external_dns" -user 65532:65532 -file "$external_dns/external-dns=/external-dns" /external-dns
 image e2e.local/traefik:1 "$traefik" -user 65532:65532 -file "$traefik/traefik=/traefik" /traefik
 image e2e.local/world:1 "$debian_world" -base "$debian_world/rootfs.tar"
-if [ "$where" = node ]; then
-  static -trimpath -buildvcs=false -ldflags '-s -w' -o "$out/pause" ./hack/node/pause
-  image node.local/coredns:1 "$coredns" -file "$coredns/coredns=/coredns" /coredns
-  image node.local/pause:1 "$(cksum <"$out/pause" | tr ' ' -)" -file "$out/pause=/pause" /pause
-fi
 
 # The operator as its Dockerfile describes it, the program and certificate authorities; and once more, to
 # upgrade to.
@@ -102,10 +90,7 @@ tests=("$out/e2e.test" -test.v -test.timeout=90m -test.parallel="${PARALLEL:-20}
 say "everything is built after $SECONDS s"
 cd test/e2e
 case $where in
-  node)
-    go build -o "$out/node" "$root/hack/node"
-    "$out/node" -assets "$assets" -kubernetes "$kubernetes" -debian "$debian" "${images[@]/#/-image=}" "${tests[@]}"
-    ;;
+  node) "$root/hack/node/run.sh" "${images[@]/#/-image=}" "${tests[@]}" ;;
   kind)
     export KUBECONFIG=$out/kubeconfig
     trap '"$kind" delete cluster --name mta-sts-e2e' EXIT
