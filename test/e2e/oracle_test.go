@@ -154,8 +154,8 @@ func (s *story) checked(ctx context.Context) error {
 		if jsonErr := json.Unmarshal([]byte(out), &report); jsonErr != nil {
 			return errors.Join(fmt.Errorf("reading what our check says: %w", jsonErr), err)
 		}
-		ours := "nothing"
-		if report.Policy != nil {
+		ours := "nothing" // a policy without a record is none
+		if report.ID != "" && report.Policy != nil {
 			ours = fmt.Sprintf("id %s, mode %s, max_age %d, mx %v", report.ID, report.Policy.Mode, report.Policy.MaxAgeSeconds, report.Policy.MX)
 		}
 		if ours != theirs {
