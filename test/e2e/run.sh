@@ -68,8 +68,7 @@ image e2e.local/external-dns:1 "$external_dns" -user 65532:65532 -file "$externa
 image e2e.local/traefik:1 "$traefik" -user 65532:65532 -file "$traefik/traefik=/traefik" /traefik
 image e2e.local/world:1 "$debian_world" -base "$debian_world/rootfs.tar"
 
-# The operator as its Dockerfile describes it, the program and certificate authorities; and once more, to
-# upgrade to.
+# The operator as it is released, and once more, to upgrade to.
 version=$(git describe --tags --always --dirty 2>/dev/null || echo dev)
 for tag in e2e e2e-next; do
   static -trimpath -ldflags "-s -w -X main.version=$version${tag#e2e}" -o "$out/mta-sts-operator" .

@@ -240,6 +240,9 @@ func (w *world) remove() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
+	if _, err := w.kubectl(ctx, "", "delete", "namespaces", "-l", "e2e=story", "--ignore-not-found", "--timeout=120s"); err != nil {
+		fmt.Fprintf(os.Stderr, "e2e: removing what stories left: %v\n", err)
+	}
 	if err := w.helm(ctx, "uninstall", release, "--ignore-not-found", "--wait"); err != nil {
 		fmt.Fprintf(os.Stderr, "e2e: removing the operator: %v\n", err)
 	}
