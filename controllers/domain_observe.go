@@ -93,8 +93,11 @@ func (r *domainReconciler) observeClaim(ctx context.Context, s *scope) error {
 	if s.winner == nil {
 		return r.observeAbsence(ctx, s)
 	}
+	if err := r.trustClaim(ctx, s); err != nil {
+		return err
+	}
 	o.Claim = &publication.Claim{
-		Name: s.winner.Name, UID: string(s.winner.UID), Wanted: wantedPolicy(s.winner),
+		Name: s.winner.Name, UID: string(s.winner.UID), Generation: s.winner.Generation, Wanted: wantedPolicy(s.winner),
 		Preflight: s.winner.Spec.Preflight, DeletionPolicy: s.winner.Spec.DeletionPolicy, Delivery: s.delivery(),
 	}
 	if s.frozen != nil {
@@ -103,6 +106,27 @@ func (r *domainReconciler) observeClaim(ctx context.Context, s *scope) error {
 			return nil
 		}
 		o.Claim.Wanted = publication.PolicyOf(*s.publication.Spec.Current)
+	}
+	return nil
+}
+
+// trustClaim makes sure that the policy is no older than what the publication followed last. The cache of a
+// leader that has just begun, or ought to have ended, may be: it would publish, under a fresh id, what the
+// owner has replaced.
+func (r *domainReconciler) trustClaim(ctx context.Context, s *scope) error {
+	p := s.winner
+	if s.publication == nil || s.publication.Spec.PolicyRef == nil {
+		return nil
+	}
+	if ref := s.publication.Spec.PolicyRef; ref.UID == string(p.UID) && ref.Generation <= p.Generation {
+		return nil
+	}
+	var live v1alpha1.MTASTSPolicy
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(p), &live); err != nil {
+		return fmt.Errorf("reading policy %s/%s: %w", p.Namespace, p.Name, err) // not found is a stale cache as well
+	}
+	if live.UID != p.UID || live.Generation > p.Generation || !live.DeletionTimestamp.IsZero() {
+		return errStaleCache
 	}
 	return nil
 }

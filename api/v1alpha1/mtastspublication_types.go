@@ -119,6 +119,13 @@ type PolicyReference struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	UID string `json:"uid,omitempty"`
+
+	// generation of the policy that was followed last. An operator whose cache
+	// shows an older one asks the API server before it follows that.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Generation int64 `json:"generation,omitempty"`
 }
 
 // Instance is one policy under one id. An id names one instance, for ever.

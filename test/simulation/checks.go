@@ -245,6 +245,10 @@ func (s *sim) checkPublication(c change) {
 		if mtasts.ID(after.Spec.LastID).Compare(mtasts.ID(before.Spec.LastID)) < 0 {
 			s.fail("lastID of %s goes back from %s to %s (I3)", d.name, before.Spec.LastID, after.Spec.LastID)
 		}
+		was, is := before.Spec.PolicyRef, after.Spec.PolicyRef
+		if was != nil && is != nil && was.UID == is.UID && is.Generation < was.Generation {
+			s.fail("%s follows generation %d of its policy again after %d (I3)", d.name, is.Generation, was.Generation)
+		}
 	}
 	if i := after.Spec.Current; i != nil {
 		body, known := d.minted[i.ID]

@@ -35,6 +35,9 @@ var mutants = []mutation.Mutant{
 		{File: "controllers/server_shards.go", Old: "if err != nil || have.Compare(mtasts.ID(pub.Spec.Current.ID)) <= 0 {", New: "if true {"},
 		{File: "controllers/server_shards.go", Old: "err := r.client.Update(ctx, updated); err != nil {\n		if apierrors.IsConflict", New: "updated.ResourceVersion = \"\"; err != nil {\n		if apierrors.IsConflict"},
 	}},
+	{Promise: "I3", Name: "a stale leader follows the policy that its cache shows", Edits: []mutation.Edit{
+		{File: "controllers/domain_observe.go", Old: "	if live.UID != p.UID || live.Generation > p.Generation || !live.DeletionTimestamp.IsZero() {", New: "	if false {"},
+	}},
 	{Promise: "I3", Name: "A, B, A: the announced id is taken up again", Edits: []mutation.Edit{
 		{File: "controllers/internal/publication/decide.go", Old: "	p.supersede()\n	p.Spec.Current = &v1alpha1.Instance{", New: "	if a := mtasts.ID(p.Spec.AnnouncedID); a.Names(body) { id = a }\n	p.supersede()\n	p.Spec.Current = &v1alpha1.Instance{"},
 	}},

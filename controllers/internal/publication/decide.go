@@ -107,7 +107,7 @@ func (p *pass) follow() bool {
 	if ref := p.Spec.PolicyRef; ref != nil && ref.UID != c.UID && (p.Spec.PolicyGoneAt != nil || ref.Name != c.Name) {
 		p.event(v1alpha1.ReasonAdopted, "policy "+c.Name+" took over what was published for policy "+ref.Name)
 	}
-	p.Spec.PolicyRef = &v1alpha1.PolicyReference{Name: c.Name, UID: c.UID}
+	p.Spec.PolicyRef = &v1alpha1.PolicyReference{Name: c.Name, UID: c.UID, Generation: c.Generation}
 	p.Spec.DeletionPolicy = c.DeletionPolicy
 	p.Spec.Delivery = c.Delivery
 	p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil

@@ -10,6 +10,7 @@ import (
 // Claim is what an accepted policy object asks for.
 type Claim struct {
 	Name, UID      string
+	Generation     int64
 	Wanted         mtasts.Policy
 	Preflight      v1alpha1.Preflight
 	DeletionPolicy v1alpha1.DeletionPolicy
