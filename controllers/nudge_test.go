@@ -37,16 +37,22 @@ func TestAPodIsNudgedByTheOperatorAfterTheOneThatWrote(t *testing.T) {
 	if got := nudges("behind"); got != "" {
 		t.Errorf("nudged at once with %q: kubelets may not have seen the write yet", got)
 	}
-	clock.Step(r.Timings.NudgeAfter)
-	first := nudges("behind")
-	clock.Step(r.Timings.NudgeAgain)
-	second := nudges("behind")
-	if first == "" || second == first {
-		t.Errorf("nudged with %q and then %q, want twice", first, second)
+	last := ""
+	for _, wait := range []time.Duration{time.Second, 3 * time.Second, 9 * time.Second, 27 * time.Second, 81 * time.Second} {
+		clock.Step(wait - time.Millisecond)
+		if got := nudges("behind"); got != last {
+			t.Errorf("nudged with %q before %s were over", got, wait)
+		}
+		clock.Step(time.Millisecond)
+		got := nudges("behind")
+		if got == last {
+			t.Errorf("not nudged when %s were over", wait)
+		}
+		last = got
 	}
 	clock.Step(time.Hour)
-	if got := nudges("behind"); got != second {
-		t.Errorf("nudged a third time with %q", got)
+	if got := nudges("behind"); got != last {
+		t.Errorf("nudged for ever, with %q", got)
 	}
 	if got := nudges("in-step"); got != "" {
 		t.Errorf("a pod that is not behind was nudged with %q", got)

@@ -91,19 +91,23 @@ func (r *serverReconciler) forgetGone(state *serverState, pods []corev1.Pod) {
 	state.pods = now
 }
 
-// nudge touches the annotation of lagging pods, twice at most per shard write: first when kubelets
-// can have seen the write, and once more for those that had not.
+// maxNudges bounds how often pods are nudged per shard write.
+const maxNudges = 5
+
+// nudge touches the annotation of lagging pods: first when kubelets can have seen the write, then for those
+// that had not, each time later. Where the API server was away a kubelet may take a minute to see anything.
 func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods []corev1.Pod, behind map[string]bool) error {
-	if !state.dirtySince.IsZero() || state.nudges >= 2 || len(behind) == 0 {
+	if !state.dirtySince.IsZero() || state.nudges >= maxNudges || len(behind) == 0 {
 		return nil
 	}
 	if state.writtenAt.IsZero() {
 		// The operator before this one wrote, and may have ended before it told the pods.
 		state.writtenAt = r.Clock.Now()
 	}
-	wait := r.Timings.NudgeAfter
-	if state.nudges == 1 {
-		wait += r.Timings.NudgeAgain
+	wait, more := r.Timings.NudgeAfter, r.Timings.NudgeAgain
+	for range state.nudges {
+		wait += more
+		more *= 3
 	}
 	if r.Clock.Now().Before(state.writtenAt.Add(wait)) {
 		return nil

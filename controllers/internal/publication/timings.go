@@ -51,8 +51,9 @@ type Timings struct {
 	// AskPatience is how long pods that keep giving the same answer are asked at AskPending.
 	AskPatience time.Duration
 	AskRest     time.Duration
-	// NudgeAfter and NudgeAgain are how long after a shard write the pods' annotation is touched so
-	// that kubelets refresh the mount at once: the kubelet's own watch must have seen the write first.
+	// NudgeAfter is how long after a shard write the pods' annotation is touched so that kubelets refresh
+	// the mount at once: the kubelet's own watch must have seen the write first. NudgeAgain is how much
+	// later that is tried again, each time three times as much.
 	NudgeAfter time.Duration
 	NudgeAgain time.Duration
 	// Coalesce is how long shard writes wait for more of them to come.
