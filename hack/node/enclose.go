@@ -71,7 +71,9 @@ func isolate(dir string) error {
 }
 
 // network gives the node an address on a bridge without ports. The default route makes the kernel
-// route what is for service addresses before kube-proxy's rules see it.
+// route what is for service addresses before kube-proxy's rules see it. The pods' bridge, which the network
+// plugin would make, gets an address of its own: it would else change whenever a pod comes or goes, and
+// the others would lose their gateway for seconds.
 func network() error {
 	for _, args := range [][]string{
 		{"link", "set", "lo", "up"},
@@ -79,6 +81,7 @@ func network() error {
 		{"address", "add", nodeIP + "/24", "dev", "node0"},
 		{"link", "set", "node0", "up"},
 		{"route", "add", "default", "dev", "node0"},
+		{"link", "add", "cni0", "address", "02:00:0a:f4:00:01", "type", "bridge"},
 	} {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil { //nolint:noctx // short
 			return fmt.Errorf("ip %v: %w: %s", args, err, out)
