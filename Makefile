@@ -135,7 +135,7 @@ mutants: ## Put mistakes into decision and controllers one by one: some history 
 
 # Built on first use from Go modules and Debian packages; test/e2e/README.md says from which.
 .PHONY: e2e
-e2e: ## Run the stories of test/e2e in a real cluster (twenty minutes). RUN=name selects.
+e2e: ## Run the stories of test/e2e in a real cluster (a quarter of an hour). RUN=name selects.
 	@RUN='$(RUN)' PARALLEL=$(PARALLEL) test/e2e/run.sh
 
 .PHONY: fuzz
