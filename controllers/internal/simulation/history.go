@@ -38,6 +38,10 @@ func (s *sim) populate() {
 		s.nameservers[0], s.nameservers[1] = s.zone, s.zone
 		s.tell("somebody else publishes %s %v", p.Mode, p.MX)
 		s.after(day+s.within(5*day), s.hostMoves)
+		if s.chance(2) { // what it is cannot be told: anything
+			s.blind = true
+			s.after(s.within(day), func() { s.blind = false })
+		}
 	}
 	for i, h := range []habit{renews, renews, revives, keeps, keeps, daily, daily, refetches} {
 		every := pick(s, 30*time.Minute, 4*time.Hour, 30*time.Hour)
