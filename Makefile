@@ -107,7 +107,8 @@ lint-chart:
 test: ## Run every test, those with a control plane included. TESTFLAGS are passed on.
 	@KUBEBUILDER_ASSETS=$$(hack/assets.sh --with-controller-manager) && \
 	HELM=$$(hack/tools/build.sh helm) && HELM3=$$(hack/tools/build.sh helm3) && \
-	export KUBEBUILDER_ASSETS HELM HELM3 && \
+	HELM_UNITTEST=$$(hack/tools/build.sh helm-unittest) && \
+	export KUBEBUILDER_ASSETS HELM HELM3 HELM_UNITTEST && \
 	start=$$SECONDS && go test -timeout 30m $(TESTFLAGS) ./... && echo "tests took $$((SECONDS - start)) s"
 
 # A package needs a control plane if its tests import envtest, directly or not. A whole release takes minutes.

@@ -76,18 +76,23 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-// findHelm takes the binary that a variable names, as `make test` does, or builds the pinned one.
 func findHelm(name, variable, tool string) (helm, error) {
+	path, err := findTool(variable, tool)
+	return helm{name: name, path: path}, err
+}
+
+// findTool takes the binary that a variable names, as `make test` does, or builds the pinned one.
+func findTool(variable, tool string) (string, error) {
 	if path := os.Getenv(variable); path != "" {
-		return helm{name: name, path: path}, nil
+		return path, nil
 	}
 	build := exec.Command(filepath.Join(root, "hack", "tools", "build.sh"), tool)
 	build.Stderr = os.Stderr
 	out, err := build.Output()
 	if err != nil {
-		return helm{}, fmt.Errorf("building %s: %w", tool, err)
+		return "", fmt.Errorf("building %s: %w", tool, err)
 	}
-	return helm{name: name, path: strings.TrimSpace(string(out))}, nil
+	return strings.TrimSpace(string(out)), nil
 }
 
 // run returns what helm prints; the error holds what it complains about.
