@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
 
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
 )
 
@@ -64,7 +67,7 @@ func TestAnEndpointIsKnownBeforeTheCacheShowsIt(t *testing.T) {
 	live := fake.NewClientBuilder().WithScheme(NewScheme()).WithStatusSubresource(&externaldnsv1alpha1.DNSEndpoint{}).Build()
 	b := &behind{Client: live, cache: fake.NewClientBuilder().WithScheme(NewScheme()).Build()}
 	r := &domainReconciler{client: b, live: live, children: children{client: b, live: live}}
-	s := &scope{domain: testDomain, memory: newMemories().of(testDomain)}
+	s := &scope{domain: testDomain, memory: newMemories().of(testDomain), stands: true}
 	d := resources.Domain{Name: testDomain, Namespace: "mail"}
 	key := client.ObjectKey{Namespace: "mail", Name: resources.TXTEndpointName(testDomain)}
 	known := func() *externaldnsv1alpha1.DNSEndpoint {
@@ -103,5 +106,32 @@ func TestAnEndpointIsKnownBeforeTheCacheShowsIt(t *testing.T) {
 	b.cache = fake.NewClientBuilder().WithScheme(NewScheme()).Build()
 	if e := known(); e != nil {
 		t.Errorf("known although it was deleted: %v", e)
+	}
+}
+
+// The garbage collector would take them, and every deletion wake the pass that makes them again.
+func TestNoChildIsMadeForAPublicationThatIsGone(t *testing.T) {
+	live := fake.NewClientBuilder().WithScheme(NewScheme()).Build()
+	b := &behind{Client: live, cache: live}
+	r := &domainReconciler{client: b, live: live, children: children{client: b, live: live}, bounds: func(now time.Time) (time.Time, time.Time) { return now, now }}
+	r.Clock = clocktesting.NewFakeClock(testNow)
+	s := inForceScope()
+	s.settings.Exposure, s.ingress = v1alpha1.ExposureIngress, nil
+	d := resources.NewDomain(s.publication, s.settings)
+	if err := r.ensureIngress(t.Context(), s, d); !stale(err) {
+		t.Errorf("Ingress: %v", err)
+	}
+	if err := r.writeEndpoint(t.Context(), s, d.TXTEndpoint(s.publication.Spec.AnnouncedID), nil); !stale(err) {
+		t.Errorf("DNSEndpoint: %v", err)
+	}
+	if b.writes != 0 {
+		t.Errorf("%d writes", b.writes)
+	}
+	s.publication.ResourceVersion = ""
+	if err := live.Create(t.Context(), s.publication); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.ensureIngress(t.Context(), s, d); err != nil || b.writes != 1 {
+		t.Errorf("with the publication: %v, %d writes", err, b.writes)
 	}
 }

@@ -124,7 +124,7 @@ func (r *domainReconciler) ensureIngress(ctx context.Context, s *scope, d resour
 	if s.settings.Exposure != v1alpha1.ExposureIngress {
 		return r.children.remove(ctx, present(s.ingress))
 	}
-	return r.children.apply(ctx, d.Ingress(), present(s.ingress))
+	return r.applyChild(ctx, s, d.Ingress(), present(s.ingress))
 }
 
 func (r *domainReconciler) ensureCertificate(ctx context.Context, s *scope, d resources.Domain) error {
@@ -134,7 +134,28 @@ func (r *domainReconciler) ensureCertificate(ctx context.Context, s *scope, d re
 	case s.settings.Issuer.Name == "":
 		return nil
 	}
-	return r.children.apply(ctx, d.Certificate(), present(s.certificate))
+	return r.applyChild(ctx, s, d.Certificate(), present(s.certificate))
+}
+
+func (r *domainReconciler) applyChild(ctx context.Context, s *scope, desired any, cached client.Object) error {
+	if cached == nil {
+		if err := r.mayCreate(ctx, s); err != nil {
+			return err
+		}
+	}
+	return r.children.apply(ctx, desired, cached)
+}
+
+// mayCreate makes sure, once in a pass, that the API server has the publication as it was read. Nothing in
+// the cache fences a creation; and a child of a publication that is gone would be collected, and made
+// again for as long as the cache shows its owner.
+func (r *domainReconciler) mayCreate(ctx context.Context, s *scope) error {
+	if s.stands {
+		return nil
+	}
+	err := r.trustTime(ctx, s)
+	s.stands = err == nil
+	return err
 }
 
 func (r *domainReconciler) ensureReporting(ctx context.Context, s *scope, d resources.Domain) error {
@@ -148,12 +169,6 @@ func (r *domainReconciler) ensureReporting(ctx context.Context, s *scope, d reso
 func (r *domainReconciler) ensureTXT(ctx context.Context, s *scope, d resources.Domain) error {
 	switch s.decision.TXT {
 	case publication.TXTPublish:
-		if s.txtEndpoint == nil {
-			// Nothing in the cache fences a creation: the record must be the newest there is.
-			if err := r.trustTime(ctx, s); err != nil {
-				return err
-			}
-		}
 		txt := d.TXTEndpoint(s.publication.Spec.AnnouncedID)
 		if s.txtEndpoint != nil && greaterID(s.txtEndpoint, txt) {
 			return nil // Decide mints above it once a live read confirms that nobody knows it

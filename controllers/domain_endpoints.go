@@ -32,6 +32,11 @@ func (r *domainReconciler) newestEndpoint(ctx context.Context, s *scope, key cli
 
 // writeEndpoint creates or updates a DNSEndpoint, and remembers what became of it.
 func (r *domainReconciler) writeEndpoint(ctx context.Context, s *scope, desired, known *externaldnsv1alpha1.DNSEndpoint) error {
+	if known == nil {
+		if err := r.mayCreate(ctx, s); err != nil {
+			return err
+		}
+	}
 	seen, err := r.children.endpoint(ctx, desired, known)
 	if seen != nil {
 		s.memory.endpoints[client.ObjectKeyFromObject(seen)] = seen

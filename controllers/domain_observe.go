@@ -38,6 +38,8 @@ type scope struct {
 
 	// taken names a child whose name somebody else's object bears; "" if there is none.
 	taken string
+	// stands is set once the API server has confirmed the publication as it was read, or written, in this pass.
+	stands bool
 	// failed is why some of the children could not be written.
 	failed error
 
