@@ -35,6 +35,14 @@ func TestManagerWaitsForAnAPIServerAndIsAliveMeanwhile(t *testing.T) {
 	g.Expect(listener.Close()).To(Succeed())
 }
 
+func TestManagerNeedsNoRightToAskWhetherTheAPIServerIsReady(t *testing.T) {
+	api := freePort(t)
+	serve(t, api, http.StatusForbidden)
+	if err := awaitAPIServer(t.Context(), &rest.Config{Host: "http://" + api}, "0", logr.Discard()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestManagerEndsWhenWaitingForTheAPIServerIsOfNoUse(t *testing.T) {
 	api := freePort(t)
 	serve(t, api, http.StatusUnauthorized)
