@@ -197,3 +197,22 @@ func TestAPolicyIsNotFollowedBackwards(t *testing.T) {
 		})
 	}
 }
+
+func TestADomainIsNotHandedOverOntoAnotherPublication(t *testing.T) {
+	incumbent, there := testPublication("old", "p"), testPublication("new", "p")
+	incumbent.Annotations = map[string]string{v1alpha1.TransferToAnnotation: "new"}
+	incumbent.Spec.LastID = "20260301120000aaaaaaaa"
+	there.CreationTimestamp = metav1.NewTime(incumbent.CreationTimestamp.Add(time.Hour))
+	for lastID, heir := range map[string]bool{incumbent.Spec.LastID: true, "20260201120000bbbbbbbb": false} {
+		there.Spec.LastID = lastID
+		c := sortClaims([]v1alpha1.MTASTSPolicy{testPolicy("new", "p", 1)}, []v1alpha1.MTASTSPublication{incumbent, there}, config.Default())
+		if (c.heir != nil) != heir {
+			t.Errorf("with last id %s there the heir is %v", lastID, c.heir)
+		}
+		for _, why := range c.refused {
+			if want := "kubectl -n new delete mtastspublication example.com"; !heir && !strings.Contains(why.message, want) {
+				t.Errorf("message %q does not contain %q", why.message, want)
+			}
+		}
+	}
+}

@@ -102,9 +102,21 @@ func (c *claims) claimFromElsewhere(p *v1alpha1.MTASTSPolicy, against *refusal) 
 	case c.publication.Annotations[v1alpha1.TransferToAnnotation] != p.Namespace:
 	case against != nil:
 		c.refused[p] = *against // what is still in the way
+	case c.historyIn(p.Namespace):
+		c.refused[p] = refusal{v1alpha1.ReasonDomainConflict, fmt.Sprintf(
+			"%[1]s is to be handed over to namespace %[2]s, where another publication of it is in the way: kubectl -n %[2]s delete mtastspublication %[1]s",
+			p.Spec.Domain, p.Namespace)}
 	case c.heir == nil || byAge(p, c.heir) < 0:
 		c.heir = p
 	}
+}
+
+// historyIn says whether a namespace has a publication of the domain with a history of its own: not the copy
+// that a transfer has made there before it was interrupted.
+func (c *claims) historyIn(namespace string) bool {
+	return slices.ContainsFunc(c.others, func(other *v1alpha1.MTASTSPublication) bool {
+		return other.Namespace == namespace && !isCopy(other, c.publication)
+	})
 }
 
 // elsewhere refuses a claim from another namespace: nothing is ever inherited silently.

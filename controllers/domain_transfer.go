@@ -51,10 +51,14 @@ func (r *domainReconciler) sameCopy(ctx context.Context, copied *v1alpha1.MTASTS
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(copied), &existing); err != nil {
 		return err
 	}
-	if existing.Spec.LastID != copied.Spec.LastID || !apiequality.Semantic.DeepEqual(existing.Spec.Ledger, copied.Spec.Ledger) {
+	if !isCopy(&existing, copied) {
 		return fmt.Errorf("another publication of %s is there: delete it first", copied.Name)
 	}
 	return nil
+}
+
+func isCopy(a, b *v1alpha1.MTASTSPublication) bool {
+	return a.Spec.LastID == b.Spec.LastID && apiequality.Semantic.DeepEqual(a.Spec.Ledger, b.Spec.Ledger)
 }
 
 // tellTransfer says once that a transfer waits: nobody watches a name that was mistyped.
