@@ -176,7 +176,7 @@ func TestAPolicyIsNotFollowedBackwards(t *testing.T) {
 	}{
 		"the one that was followed last":            {v1alpha1.PolicyReference{UID: "u", Generation: 2}, policy("u", 2), nil, false},
 		"an edit":                                   {v1alpha1.PolicyReference{UID: "u", Generation: 2}, policy("u", 3), nil, false},
-		"recorded before there were generations":    {v1alpha1.PolicyReference{UID: "u"}, policy("u", 2), nil, false},
+		"recorded without a generation":             {v1alpha1.PolicyReference{UID: "u"}, policy("u", 2), nil, false},
 		"the cache is behind":                       {v1alpha1.PolicyReference{UID: "u", Generation: 3}, policy("u", 2), policy("u", 3), true},
 		"the cluster's history went back":           {v1alpha1.PolicyReference{UID: "u", Generation: 3}, policy("u", 2), policy("u", 2), false},
 		"another one of the name, in its place":     {v1alpha1.PolicyReference{UID: "t", Generation: 3}, policy("u", 1), policy("u", 1), false},

@@ -112,46 +112,6 @@ func (r *domainReconciler) observeClaim(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// trustClaim makes sure that the policy is no older than what the publication followed last. The cache of a
-// leader that has just begun, or ought to have ended, may be: it would publish, under a fresh id, what the
-// owner has replaced.
-func (r *domainReconciler) trustClaim(ctx context.Context, s *scope) error {
-	p := s.winner
-	if s.publication == nil || s.publication.Spec.PolicyRef == nil {
-		return nil
-	}
-	if ref := s.publication.Spec.PolicyRef; ref.UID == string(p.UID) && ref.Generation <= p.Generation {
-		return nil
-	}
-	var live v1alpha1.MTASTSPolicy
-	if err := r.live.Get(ctx, client.ObjectKeyFromObject(p), &live); err != nil {
-		return fmt.Errorf("reading policy %s/%s: %w", p.Namespace, p.Name, err) // not found is a stale cache as well
-	}
-	if live.UID != p.UID || live.Generation > p.Generation || !live.DeletionTimestamp.IsZero() {
-		return errStaleCache
-	}
-	return nil
-}
-
-// observeAbsence makes sure that a missing policy is missing, and not only from the cache.
-func (r *domainReconciler) observeAbsence(ctx context.Context, s *scope) error {
-	if s.publication == nil {
-		return nil
-	}
-	gone, err := r.reallyUnclaimed(ctx, s.publication.Namespace, s.domain)
-	if err != nil {
-		return err
-	}
-	if !gone {
-		return errStaleCache
-	}
-	if s.publication.Annotations[v1alpha1.ReleaseAnnotation] != "" {
-		return nil
-	}
-	s.observation.RetirementHeld, err = r.disappeared.enMasse(ctx, r.client, r.Clock.Now())
-	return err
-}
-
 func (r *domainReconciler) observeChildren(ctx context.Context, s *scope) error {
 	namespace := s.publication.Namespace
 	var err error

@@ -36,7 +36,7 @@ var mutants = []mutation.Mutant{
 		{File: "controllers/server_shards.go", Old: "	updated.BinaryData = nil\n", New: "	updated.BinaryData = nil\n	updated.ResourceVersion = \"\"\n"},
 	}},
 	{Promise: "I3", Name: "a stale leader follows the policy that its cache shows", Edits: []mutation.Edit{
-		{File: "controllers/domain_observe.go", Old: "	if live.UID != p.UID || live.Generation > p.Generation || !live.DeletionTimestamp.IsZero() {", New: "	if false {"},
+		{File: "controllers/domain_claims.go", Old: "	if live.UID != p.UID || live.Generation > p.Generation || !live.DeletionTimestamp.IsZero() {", New: "	if false {"},
 	}},
 	{Promise: "I4", Name: "the children are written before the record", Edits: []mutation.Edit{
 		{File: "controllers/domain_apply.go", Old: "	if err := r.record(ctx, s); err != nil {\n		return err\n	}\n	s.failed = r.ensureChildren(ctx, s)\n", New: "	if s.publication != nil { s.publication = s.publication.DeepCopy(); was := s.publication.Spec; s.publication.Spec = *d.Spec; s.failed = r.ensureChildren(ctx, s); s.publication.Spec = was }\n	if err := r.record(ctx, s); err != nil {\n		return err\n	}\n"},
