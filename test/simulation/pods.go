@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -11,9 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -157,101 +154,6 @@ func ready(o *corev1.Pod) bool {
 // mayGetTraffic says whether a sender's request may end at the pod.
 func (s *sim) mayGetTraffic(p *pod) bool {
 	return p.running && !p.gone && !p.lost && ready(s.object(p))
-}
-
-// refreshStatus is the kubelet's report.
-func (s *sim) refreshStatus(p *pod) {
-	s.report(p, p.running && p.server.Ready())
-}
-
-func (s *sim) report(p *pod, isReady bool) {
-	live := s.object(p)
-	if live == nil {
-		return
-	}
-	o := live.DeepCopy()
-	status := corev1.ConditionFalse
-	if isReady && o.DeletionTimestamp.IsZero() {
-		status = corev1.ConditionTrue
-	}
-	o.Status = corev1.PodStatus{
-		Phase: corev1.PodPending, Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: status}},
-		ContainerStatuses: []corev1.ContainerStatus{{Name: "server"}},
-	}
-	if p.running {
-		o.Status.Phase, o.Status.PodIP = corev1.PodRunning, p.ip
-		o.Status.ContainerStatuses[0].State.Running = &corev1.ContainerStateRunning{}
-	}
-	s.store.updateStatus(o, "kubelet")
-	s.dirty = true
-}
-
-// workload has deployments looked at soon.
-func (s *sim) workload() {
-	if s.workloadDue {
-		return
-	}
-	s.workloadDue = true
-	s.after(100*time.Millisecond+s.within(2*time.Second), func() {
-		s.workloadDue = false
-		for _, ns := range namespaces {
-			s.scale(ns)
-		}
-	})
-}
-
-// scale makes and deletes pods as a Deployment says.
-func (s *sim) scale(namespace string) {
-	d, _ := s.store.get("Deployment", types.NamespacedName{Namespace: namespace, Name: serverName}).(*appsv1.Deployment)
-	want := 0
-	if d != nil && d.DeletionTimestamp.IsZero() {
-		want = int(*d.Spec.Replicas)
-	}
-	var have []*corev1.Pod
-	for _, o := range s.store.list("Pod") {
-		if o.GetNamespace() == namespace && o.GetDeletionTimestamp().IsZero() {
-			have = append(have, o.(*corev1.Pod))
-		}
-	}
-	for len(have) > want {
-		_ = s.store.delete(have[0], client.DeleteOptions{}, "replicaset") // listed a moment ago
-		have = have[1:]
-	}
-	for range want - len(have) {
-		s.newPod(d)
-	}
-}
-
-func (s *sim) newPod(d *appsv1.Deployment) {
-	s.ips++
-	p := &pod{namespace: d.Namespace, name: fmt.Sprintf("%s-%d", serverName, s.ips), ip: fmt.Sprintf("10.0.%d.%d", s.ips/250, 1+s.ips%250)}
-	template := d.Spec.Template.DeepCopy()
-	o := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
-	o.Namespace, o.Name = p.namespace, p.name
-	o.Spec.NodeName = "node-of-" + p.name
-	o.OwnerReferences = []metav1.OwnerReference{{
-		APIVersion: "apps/v1", Kind: "ReplicaSet", Name: serverName + "-5d9c", UID: d.UID, Controller: new(true),
-	}}
-	created, err := s.store.create(o, "replicaset")
-	if err != nil {
-		panic(err)
-	}
-	p.uid = created.GetUID()
-	s.pods = append(s.pods, p)
-	s.after(time.Second+s.within(10*time.Second), func() {
-		if p.gone {
-			return
-		}
-		p.start()
-		p.version = s.store.version
-		s.load(p, s.shards(p.namespace))
-		s.report(p, false)
-		s.after(s.within(3*time.Second), func() {
-			if !p.gone && !p.lost {
-				s.refreshStatus(p)
-			}
-		})
-	})
 }
 
 // terminate ends a pod that is being deleted: it leaves the traffic, and then the node.
