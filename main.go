@@ -115,7 +115,7 @@ func runManager(ctx context.Context, f managerFlags) error {
 		return fmt.Errorf("adding health checks: %w", err)
 	}
 	options := controllers.Options{
-		Config: cfg, World: world, OperatorNamespace: os.Getenv("POD_NAMESPACE"), Namespaces: f.watchNamespaces,
+		Version: version, Config: cfg, World: world, OperatorNamespace: os.Getenv("POD_NAMESPACE"), Namespaces: f.watchNamespaces,
 		Metrics: metrics.Registry,
 	}
 	if err := controllers.Setup(mgr, options); err != nil {

@@ -54,12 +54,12 @@ func (r *domainReconciler) reportOthers(ctx context.Context, s *scope) error {
 		updated := other.DeepCopy()
 		updated.Status.State = v1alpha1.StateConflict
 		updated.Status.ObservedGeneration = other.Generation
-		updated.Status.Conditions = only(other.Status.Conditions, metav1.Condition{
+		updated.Status.Conditions = handbookOf(r.Version).refer(only(other.Status.Conditions, metav1.Condition{
 			Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDomainConflict,
 			Message: fmt.Sprintf("%[1]s is published from namespace %[2]s: delete this publication (kubectl -n %[3]s delete mtastspublication %[1]s)",
 				s.domain, s.publication.Namespace, other.Namespace),
 			ObservedGeneration: other.Generation, LastTransitionTime: s.now(r),
-		})
+		}))
 		if apiequality.Semantic.DeepEqual(other.Status, updated.Status) {
 			continue
 		}
@@ -73,6 +73,7 @@ func (r *domainReconciler) reportOthers(ctx context.Context, s *scope) error {
 func (s *scope) now(r *domainReconciler) metav1.Time { return metav1.NewTime(r.Clock.Now()) }
 
 func (r *domainReconciler) reportPolicy(ctx context.Context, m *memory, policy *v1alpha1.MTASTSPolicy, status v1alpha1.MTASTSPolicyStatus) error {
+	status.Conditions = handbookOf(r.Version).refer(status.Conditions)
 	if apiequality.Semantic.DeepEqual(policy.Status, status) {
 		return nil
 	}
@@ -99,9 +100,9 @@ func (r *domainReconciler) tellTurns(before, after *v1alpha1.MTASTSPolicy) {
 		switch {
 		case is == nil:
 		case is.Status == metav1.ConditionFalse && !wasWrong:
-			r.recorder.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, "Watch", "%s", shorten(is.Message, maxNote))
+			r.recorder.Eventf(after, nil, corev1.EventTypeWarning, is.Reason, "Watch", "%s", shorten(withoutReference(is.Message), maxNote))
 		case is.Status == metav1.ConditionTrue && wasWrong:
-			r.recorder.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, "Watch", "%s", shorten(is.Message, maxNote))
+			r.recorder.Eventf(after, nil, corev1.EventTypeNormal, is.Reason, "Watch", "%s", shorten(withoutReference(is.Message), maxNote))
 		}
 	}
 }
@@ -119,7 +120,7 @@ func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) erro
 	if !d.Until.IsZero() {
 		status.Until = new(metav1.NewTime(d.Until))
 	}
-	status.Conditions = r.publicationConditions(s)
+	status.Conditions = handbookOf(r.Version).refer(r.publicationConditions(s))
 	if apiequality.Semantic.DeepEqual(s.publication.Status, status) {
 		return nil
 	}
@@ -160,7 +161,7 @@ func (r *domainReconciler) tellStall(s *scope, before, after []metav1.Condition)
 	switch {
 	case s.winner != nil:
 	case was == nil && is != nil:
-		r.recorder.Eventf(s.publication, nil, corev1.EventTypeWarning, is.Reason, "Retire", "%s", shorten("the retirement cannot go on: "+is.Message, maxNote))
+		r.recorder.Eventf(s.publication, nil, corev1.EventTypeWarning, is.Reason, "Retire", "%s", shorten("the retirement cannot go on: "+withoutReference(is.Message), maxNote))
 	case was != nil && is == nil:
 		r.recorder.Eventf(s.publication, nil, corev1.EventTypeNormal, v1alpha1.ReasonRetiring, "Retire", "the retirement goes on")
 	}

@@ -72,11 +72,10 @@ func (w *statusWriter) set(kind string, status metav1.ConditionStatus, reason, m
 	})
 }
 
-// clip keeps a message within what the API server accepts.
-func clip(message string) string {
-	const most = 32768
-	return message[:min(len(message), most)]
-}
+// maxMessage is what the API server accepts as the message of a condition.
+const maxMessage = 32768
+
+func clip(message string) string { return message[:min(len(message), maxMessage)] }
 
 func (w *statusWriter) was(kind string) *metav1.Condition {
 	return apimeta.FindStatusCondition(w.policy.Status.Conditions, kind)

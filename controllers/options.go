@@ -46,6 +46,8 @@ type World interface {
 type Options struct {
 	// Config is the operator's configuration.
 	Config config.Operator
+	// Version of the operator: messages lead to the documentation of that release, and of none to the newest.
+	Version string
 	// Timings; the zero value means DefaultTimings.
 	Timings Timings
 	// World to look at.

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 )
 
 // TestEveryReasonHasItsSection compares both ways: what a condition or an event may say, and what
@@ -26,6 +28,9 @@ func TestEveryReasonHasItsSection(t *testing.T) {
 			continue
 		}
 		explained = append(explained, s.title)
+		if s.anchor != strings.ToLower(s.title) {
+			t.Errorf("messages refer to %s as #%s, which is another heading: its own is #%s", s.title, strings.ToLower(s.title), s.anchor)
+		}
 		if strings.TrimSpace(s.text) == "" {
 			t.Errorf("%s is not explained", s.title)
 		}
@@ -41,6 +46,21 @@ func TestEveryReasonHasItsSection(t *testing.T) {
 	}
 	if len(explained) != len(inAPI) {
 		t.Errorf("%d headings for %d reasons", len(explained), len(inAPI))
+	}
+}
+
+// TestThePageOfReasonsIsWhereMessagesSayItIs compares the one address with every place that spells it.
+func TestThePageOfReasonsIsWhereMessagesSayItIs(t *testing.T) {
+	_, page, _ := strings.Cut(v1alpha1.TroubleshootingURL, "/blob/main/")
+	read(t, filepath.Join(root, page))
+	bases := filepath.Join(root, "config", "crd", "bases")
+	for _, path := range []string{
+		filepath.Join(bases, "mtasts.dev_mtastspolicies.yaml"), filepath.Join(bases, "mtasts.dev_mtastspublications.yaml"),
+		filepath.Join(root, "charts", "mta-sts-operator", "templates", "NOTES.txt"),
+	} {
+		if !strings.Contains(read(t, path), v1alpha1.TroubleshootingURL+"\n") {
+			t.Errorf("%s does not refer to %s", path, v1alpha1.TroubleshootingURL)
+		}
 	}
 }
 

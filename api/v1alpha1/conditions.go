@@ -1,5 +1,9 @@
 package v1alpha1
 
+// TroubleshootingURL is the page that explains every reason of a condition or an event; a reason in lower
+// case is the fragment of its section. Instead of main it may name the Git tag of a release.
+const TroubleshootingURL = "https://github.com/mta-sts-operator/mta-sts-operator/blob/main/docs/troubleshooting.md"
+
 // Condition types of an MTASTSPolicy. All but Reconciling and Stalled are always present once
 // there is something to say. Their observedGeneration is the generation they were proven for: a
 // Ready=True of an older generation does not satisfy kubectl wait.

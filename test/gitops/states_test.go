@@ -218,6 +218,7 @@ func table(t *testing.T, kind string) string {
 // beginning is as much of a message as a table has room for.
 func beginning(message string) string {
 	const most = 100
+	message, _, _ = strings.Cut(message, "; see https://") // the table is about what comes before
 	if len(message) <= most {
 		return message
 	}
