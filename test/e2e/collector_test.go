@@ -25,6 +25,23 @@ type published struct {
 	Body *string `json:"body,omitempty"`
 }
 
+func (p published) text() string {
+	if p.TXT != nil {
+		return *p.TXT
+	}
+	return *p.Body
+}
+
+// count says how many of each there are.
+func count(all []published) (bodies, records int) {
+	for _, p := range all {
+		if p.TXT != nil {
+			records++
+		}
+	}
+	return len(all) - records, records
+}
+
 // collector keeps every policy that was ever given to a server, and every id record that was ever given to
 // external-dns, by domain.
 type collector struct {

@@ -81,11 +81,25 @@ func TestCertificateRenewal(t *testing.T) {
 	id := s.inForce()
 	s.poll()
 	before := s.serial()
+	s.renew()
+	s.renewed(before)
+	if after := s.inForce(); after != id {
+		t.Errorf("id %s became %s", id, after)
+	}
+	s.consistent()
+}
 
-	// What cmctl renew does.
+// renew does what cmctl renew does.
+func (s *story) renew() {
+	s.t.Helper()
 	s.run("", "-n", s.namespace, "patch", "certificate", "mta-sts."+s.domain, "--subresource=status", "--type=merge", "-p",
 		fmt.Sprintf(`{"status":{"conditions":[{"type":"Issuing","status":"True","reason":"ManuallyTriggered","message":"by the test","lastTransitionTime":%q}]}}`,
 			time.Now().UTC().Format(time.RFC3339)))
+}
+
+// renewed waits until there is another certificate than before.
+func (s *story) renewed(before string) {
+	s.t.Helper()
 	s.eventually(long, "a new certificate", func(context.Context) error {
 		if s.serial() == before {
 			return errNotYet
@@ -93,10 +107,6 @@ func TestCertificateRenewal(t *testing.T) {
 		return nil
 	})
 	s.condition(long, v1alpha1.ConditionCertificateReady, metav1.ConditionTrue, v1alpha1.ReasonIssued)
-	if after := s.inForce(); after != id {
-		t.Errorf("id %s became %s", id, after)
-	}
-	s.consistent()
 }
 
 // serial is the revision of the Secret that the Ingress uses.

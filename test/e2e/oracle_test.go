@@ -62,13 +62,8 @@ func (s *story) parsed(ctx context.Context) error {
 	if err := s.agree(ctx, all); err != nil {
 		return err
 	}
-	records := 0
-	for _, p := range all {
-		if p.TXT != nil {
-			records++
-		}
-	}
-	s.say("%d records and %d policies: mailauth (strict, lax), postfix-mta-sts-resolver and our parser agree", records, len(all)-records)
+	bodies, records := count(all)
+	s.say("%d records and %d policies: mailauth (strict, lax), postfix-mta-sts-resolver and our parser agree", records, bodies)
 	return nil
 }
 

@@ -12,6 +12,7 @@ type peace struct {
 	changed *sync.Cond
 	stories int
 	broken  bool
+	urgent  *story // whose turn is next
 	// reboots are the times without pods, which also ended what senders were connected to.
 	reboots []period
 }
@@ -41,9 +42,9 @@ func (p *peace) leave() {
 }
 
 // disturb calls do while no story does anything. It does not keep others from joining while it waits.
-func (p *peace) disturb(do func()) {
+func (p *peace) disturb(who *story, do func()) {
 	p.mu.Lock()
-	for p.broken || p.stories > 0 {
+	for p.broken || p.stories > 0 || p.urgent != nil && p.urgent != who {
 		p.changed.Wait()
 	}
 	p.broken = true
@@ -54,7 +55,24 @@ func (p *peace) disturb(do func()) {
 		p.broken = false
 		p.changed.Broadcast()
 	}()
+	p.calm(who)
 	do()
+}
+
+// hurry makes all others who want to be alone wait until who was, or is calm.
+func (p *peace) hurry(who *story) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.urgent = who
+}
+
+func (p *peace) calm(who *story) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.urgent == who {
+		p.urgent = nil
+		p.changed.Broadcast()
+	}
 }
 
 // rebooted notes that pods were away.
@@ -96,5 +114,5 @@ func (s *story) alone(do func()) {
 	s.say("waiting until nobody minds")
 	s.leave()
 	defer s.join()
-	s.disturb(do)
+	s.disturb(s, do)
 }

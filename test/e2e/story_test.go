@@ -31,6 +31,8 @@ type story struct {
 	ctx               context.Context
 	namespace, domain string
 	started           time.Time
+	prefix            string // of its lines, if the story has several domains
+	ended             bool
 }
 
 // begin creates the namespace e2e-NAME, with labels KEY=VALUE, and the domain NAME.test with an MX host
@@ -44,19 +46,40 @@ func begin(t *testing.T, name string, labels ...string) *story {
 	s := &story{world: shared, t: t, ctx: t.Context(), namespace: "e2e-" + name, domain: name + ".test", started: time.Now()}
 	s.join()
 	t.Cleanup(s.leave)
+	s.settle(labels...)
+	return s
+}
+
+// beside begins another domain of the same story.
+func (s *story) beside(name string) *story {
+	s.t.Helper()
+	other := &story{
+		world: s.world, t: s.t, ctx: s.ctx, namespace: "e2e-" + name, domain: name + ".test", started: s.started,
+		prefix: name + ": ",
+	}
+	other.settle()
+	return other
+}
+
+func (s *story) settle(labels ...string) {
+	s.t.Helper()
 	text := "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: " + s.namespace + "\n  labels:\n    e2e: story\n"
 	for _, label := range labels {
 		text += "    " + strings.Replace(label, "=", ": ", 1) + "\n"
 	}
 	s.run(text, "apply", "--server-side", "-f", "-")
-	t.Cleanup(s.end)
+	s.t.Cleanup(s.end)
 	s.addMX("mx1")
 	s.must(s.setRecords(s.ctx, s.domain, "MX", "10 mx1."+s.domain+"."))
-	return s
 }
 
-// end saves what may explain a failure, and removes what is left otherwise.
+// end saves what may explain a failure, and removes what is left otherwise. A domain of several may end before the
+// others.
 func (s *story) end() {
+	if s.ended {
+		return
+	}
+	s.ended = true
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	if !s.t.Failed() && !s.t.Skipped() {
@@ -87,7 +110,7 @@ func (s *story) must(err error) {
 // say prints a line of the story with its time.
 func (s *story) say(format string, args ...any) {
 	s.t.Helper()
-	s.t.Logf("%6.1f s  %s", time.Since(s.started).Seconds(), fmt.Sprintf(format, args...))
+	s.t.Logf("%6.1f s  %s%s", time.Since(s.started).Seconds(), s.prefix, fmt.Sprintf(format, args...))
 }
 
 // run runs kubectl and returns what it prints.
@@ -214,7 +237,7 @@ func conditions(list []metav1.Condition) string {
 
 // explain saves the story's objects and all logs, and prints the lines about its domain.
 func (s *story) explain(ctx context.Context) {
-	dir := filepath.Join(os.Getenv("E2E_LOGS"), s.t.Name())
+	dir := filepath.Join(os.Getenv("E2E_LOGS"), s.t.Name(), s.domain)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		s.t.Log(err)
 		return
