@@ -87,13 +87,19 @@ func network() error {
 			return fmt.Errorf("ip %v: %w: %s", args, err, out)
 		}
 	}
-	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o600); err != nil {
-		return fmt.Errorf("switching on forwarding: %w", err)
-	}
-	// Without it a pod that talks to a service it is part of itself gets answers from a wrong address.
-	err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte("1"), 0o600)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("switching on the firewall for bridges: %w", err)
+	for file, value := range map[string]string{
+		"ipv4/ip_forward": "1",
+		// Without it a pod that talks to a service it is part of itself gets answers from a wrong address.
+		"bridge/bridge-nf-call-iptables": "1",
+		// Seconds for which an attempt to connect to a pod that died is remembered. The kernel does not forget
+		// with a restart of ours, and whoever used the same port again within the usual two minutes would be
+		// led to the dead pod, however long another had taken its place.
+		"netfilter/nf_conntrack_tcp_timeout_syn_sent": "5",
+	} {
+		err := os.WriteFile("/proc/sys/net/"+file, []byte(value), 0o600)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // the last two come with modules of the kernel
+			return fmt.Errorf("setting net/%s: %w", file, err)
+		}
 	}
 	return nil
 }
