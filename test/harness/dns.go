@@ -30,6 +30,8 @@ type DNS struct {
 
 	mu      sync.Mutex
 	records map[recordKey][]dns.RR
+	// names counts the record sets at and below each name.
+	names   map[string]int
 	version uint64
 	faults  map[string]Fault
 	queries []Query
@@ -78,6 +80,7 @@ func NewDNS(c clock.PassiveClock) *DNS {
 	return &DNS{
 		clock:   c,
 		records: map[recordKey][]dns.RR{},
+		names:   map[string]int{},
 		faults:  map[string]Fault{},
 		hooks:   map[int]func(Change){},
 	}
@@ -208,9 +211,13 @@ func (d *DNS) replace(name string, rtype uint16, rrs []dns.RR) {
 		d.mu.Unlock()
 		return
 	}
+	if len(before) > 0 {
+		d.count(key.name, -1)
+	}
 	delete(d.records, key)
 	if len(rrs) > 0 {
 		d.records[key] = rrs
+		d.count(key.name, 1)
 	}
 	d.version++
 	change := Change{
@@ -227,6 +234,16 @@ func (d *DNS) replace(name string, rtype uint16, rrs []dns.RR) {
 	d.mu.Unlock()
 	for _, hook := range hooks {
 		hook(change)
+	}
+}
+
+// count adds to the names at which a record set makes a name exist.
+func (d *DNS) count(name string, n int) {
+	for name != "" {
+		if d.names[name] += n; d.names[name] == 0 {
+			delete(d.names, name)
+		}
+		_, name, _ = strings.Cut(name, ".")
 	}
 }
 

@@ -103,15 +103,7 @@ func (d *DNS) find(name string, qtype uint16) []dns.RR {
 // exists tells NODATA from NXDOMAIN: a name exists if it, or one below it, has a
 // record (RFC 8020 §2).
 func (d *DNS) exists(name string) bool {
-	if name == apex(name) || name == nameServer {
-		return true
-	}
-	for key := range d.records {
-		if key.name == name || strings.HasSuffix(key.name, "."+name) {
-			return true
-		}
-	}
-	return false
+	return name == apex(name) || name == nameServer || d.names[name] > 0
 }
 
 // apex returns the apex of the zone a name lies in: its last two labels.

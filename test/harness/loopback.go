@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -18,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
-	edns "sigs.k8s.io/external-dns/apis/v1alpha1"
 )
 
 const (
@@ -130,15 +128,9 @@ type driven struct {
 	failure  string // the last one, so that each is logged once
 }
 
-func newDriver(ctx context.Context, a *api, o Options, w *World, workload *Workload) *driver {
+func newDriver(ctx context.Context, o Options, models []*driven) *driver {
 	ctx, cancel := context.WithCancel(ctx)
-	d := &driver{logger: o.Logger, cancel: cancel, ended: make(chan struct{}), models: []*driven{
-		{name: "workload", step: workload.Step},
-		{name: "kubelet", step: w.Kubelet.Step},
-		{name: "ca", step: w.CA.Step, api: a, kind: &cmv1.Certificate{}},
-		{name: "ingress", step: w.Ingress.Step},
-		{name: "external-dns", step: w.ExternalDNS.Step, api: a, kind: &edns.DNSEndpoint{}},
-	}}
+	d := &driver{logger: o.Logger, cancel: cancel, ended: make(chan struct{}), models: models}
 	go d.run(ctx, o.StepPeriod)
 	return d
 }

@@ -23,7 +23,13 @@ type httpsListener struct {
 	done   chan struct{}
 }
 
-func serveHTTPS(ctx context.Context, ingress *Ingress, logger *slog.Logger) (*httpsListener, error) {
+// front is what the listener asks for every connection and every request, as Ingress answers.
+type front interface {
+	Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
+	Route(host, path string) (raw http.Handler, backend string, code int)
+}
+
+func serveHTTPS(ctx context.Context, routes front, logger *slog.Logger) (*httpsListener, error) {
 	port, err := openGate(ctx)
 	if err != nil {
 		return nil, err
@@ -32,13 +38,12 @@ func serveHTTPS(ctx context.Context, ingress *Ingress, logger *slog.Logger) (*ht
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
 	l := &httpsListener{gate: port, done: make(chan struct{}), server: &http.Server{
-		Handler:           newIngressHandler(ingress),
+		Handler:           newIngressHandler(routes),
 		Protocols:         protocols,
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: ingress.Certificate},
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: routes.Certificate},
 		ReadHeaderTimeout: backendTimeout,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}}
-	ingress.onState = port.setRefuse
 	listener := port.attach()
 	go func() {
 		defer close(l.done)
@@ -61,7 +66,7 @@ func (l *httpsListener) close() error {
 
 // newIngressHandler passes requests on to where the Ingress routes them, as they
 // are but for the forwarding headers.
-func newIngressHandler(ingress *Ingress) http.Handler {
+func newIngressHandler(routes front) http.Handler {
 	transport := &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: backendTimeout}).DialContext,
 		ResponseHeaderTimeout: backendTimeout,
@@ -72,7 +77,7 @@ func newIngressHandler(ingress *Ingress) http.Handler {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name
 		}
-		raw, backend, code := ingress.Route(host, r.URL.Path)
+		raw, backend, code := routes.Route(host, r.URL.Path)
 		switch {
 		case raw != nil:
 			raw.ServeHTTP(w, r)

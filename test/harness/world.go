@@ -11,11 +11,13 @@ import (
 	"slices"
 	"time"
 
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	edns "sigs.k8s.io/external-dns/apis/v1alpha1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 )
@@ -69,11 +71,12 @@ type World struct {
 	Kubelet     *Kubelet
 	Mail        *MailHosts
 
-	live   client.Client
-	dns    *dnsListener
-	https  *httpsListener
-	driver *driver
-	stop   []func() error // in the order of starting
+	live      client.Client
+	authority *Authority
+	dns       *dnsListener
+	https     *httpsListener
+	driver    *driver
+	stop      []func() error // in the order of starting
 }
 
 // Start starts a world around the API server of cfg. CRDs of cert-manager and
@@ -120,25 +123,32 @@ func (w *World) start(ctx context.Context, cfg *rest.Config, o Options) error {
 	if w.CA, err = NewCA(api.cached, clk, o.CertificateDelay); err != nil {
 		return err
 	}
-	if err := w.listen(ctx, o.Logger); err != nil {
+	w.authority = w.CA.Authority
+	if err := w.listen(ctx, w.Ingress, o.Logger); err != nil {
 		return err
 	}
-	workload := NewWorkload(api.cached, api.live, clk, nodes, runtime)
-	w.driver = newDriver(ctx, api, o, w, workload)
+	w.Ingress.onState = w.https.gate.setRefuse
+	w.driver = newDriver(ctx, o, []*driven{
+		{name: "workload", step: NewWorkload(api.cached, api.live, clk, nodes, runtime).Step},
+		{name: "kubelet", step: w.Kubelet.Step},
+		{name: "ca", step: w.CA.Step, api: api, kind: &cmv1.Certificate{}},
+		{name: "ingress", step: w.Ingress.Step},
+		{name: "external-dns", step: w.ExternalDNS.Step, api: api, kind: &edns.DNSEndpoint{}},
+	})
 	w.stop = append(w.stop, w.driver.close)
 	return nil
 }
 
-func (w *World) listen(ctx context.Context, logger *slog.Logger) (err error) {
+func (w *World) listen(ctx context.Context, routes front, logger *slog.Logger) (err error) {
 	if w.dns, err = serveDNS(ctx, w.DNS); err != nil {
 		return err
 	}
 	w.stop = append(w.stop, w.dns.close)
-	if w.https, err = serveHTTPS(ctx, w.Ingress, logger); err != nil {
+	if w.https, err = serveHTTPS(ctx, routes, logger); err != nil {
 		return err
 	}
 	w.stop = append(w.stop, w.https.close)
-	if w.Mail, err = newMailHosts(ctx, w.DNS, w.CA.Authority); err != nil {
+	if w.Mail, err = newMailHosts(ctx, w.DNS, w.authority); err != nil {
 		return err
 	}
 	w.stop = append(w.stop, w.Mail.close)
@@ -172,7 +182,10 @@ func (w *World) HTTPSPort() uint16 { return w.https.gate.port() }
 func (w *World) SMTPPort() uint16 { return w.Mail.port }
 
 // Roots returns what senders trust.
-func (w *World) Roots() *x509.CertPool { return w.CA.Pool() }
+func (w *World) Roots() *x509.CertPool { return w.authority.Pool() }
+
+// RootsPEM returns the same as a file.
+func (w *World) RootsPEM() []byte { return w.authority.PEM() }
 
 // Pods returns the server pods of a namespace, terminating ones included, by name.
 func (w *World) Pods(ctx context.Context, namespace string) ([]corev1.Pod, error) {

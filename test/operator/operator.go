@@ -5,6 +5,7 @@ package operator
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,15 +21,23 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/controllers"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
-	"github.com/mta-sts-operator/mta-sts-operator/test/harness"
 )
+
+// Surroundings are where the operator finds DNS, policy hosts and mail servers; a harness.World is some.
+type Surroundings interface {
+	Resolver() string
+	DNSPort() uint16
+	HTTPSPort() uint16
+	SMTPPort() uint16
+	Roots() *x509.CertPool
+}
 
 // Options say how the operator runs.
 type Options struct {
 	// Config is whom it connects as.
 	Config *rest.Config
 	// World is what it looks at.
-	World *harness.World
+	World Surroundings
 	// Namespaces it is limited to; empty means all.
 	Namespaces []string
 	// Settings is its configuration; nil means Settings().

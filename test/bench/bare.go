@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	edns "sigs.k8s.io/external-dns/apis/v1alpha1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+)
+
+// written are all objects that exist because of the policies, the policies included, in the order in
+// which a client may write them.
+func (f *fleet) written(ctx context.Context) ([]client.Object, error) {
+	var out []client.Object
+	for _, list := range []client.ObjectList{
+		&v1alpha1.MTASTSPolicyList{}, &v1alpha1.MTASTSPublicationList{}, &corev1.ConfigMapList{}, &corev1.ServiceAccountList{},
+		&appsv1.DeploymentList{}, &corev1.ServiceList{}, &policyv1.PodDisruptionBudgetList{}, &networkingv1.NetworkPolicyList{},
+		&networkingv1.IngressList{}, &cmv1.CertificateList{}, &edns.DNSEndpointList{},
+	} {
+		var options []client.ListOption
+		if _, ok := list.(*v1alpha1.MTASTSPolicyList); !ok {
+			options = append(options, client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})
+		}
+		if err := f.api.List(ctx, list, options...); err != nil {
+			return nil, fmt.Errorf("listing what was written: %w", err)
+		}
+		objects, err := objectsOf(list)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, objects...)
+	}
+	return out, nil
+}
+
+// measureBare measures a client that only writes: the policies, what exists because of them, and the
+// policies' final status, with as many requests at once as the operator has workers, and in the same world.
+func measureBare(ctx context.Context, s setup, objects []client.Object) (took time.Duration, err error) {
+	f, err := newFleet(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
+	started := time.Now()
+	err = each(ctx, len(objects), func(ctx context.Context, n int) error {
+		object := objects[n]
+		object.SetResourceVersion("")
+		object.SetUID("")
+		object.SetOwnerReferences(nil)
+		object.SetManagedFields(nil)
+		policy, isPolicy := object.(*v1alpha1.MTASTSPolicy)
+		if !isPolicy {
+			return f.api.Create(ctx, object)
+		}
+		status := policy.Status.DeepCopy()
+		if err := f.api.Create(ctx, policy); err != nil {
+			return err
+		}
+		before := policy.DeepCopy()
+		policy.Status = *status
+		return f.api.Status().Patch(ctx, policy, client.MergeFrom(before))
+	})
+	return time.Since(started), err
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// The figures, as the table has them.
+const (
+	onboardingRatio   = "onboarding: time / bare client's"
+	onboardingSeconds = "onboarding: s"
+	bareSeconds       = "bare client: s"
+	onboardingWrites  = "onboarding: writes per policy"
+	onboardingReads   = "onboarding: reads per policy"
+	onboardingCPU     = "onboarding: CPU ms per policy"
+	editSeconds       = "edit: s from accepted to DNS"
+	editInForce       = "edit: s from accepted to status"
+	editWrites        = "edit: writes"
+	editReads         = "edit: reads"
+	massSeconds       = "mass edit: s"
+	massSingle        = "mass edit: s of a single edit meanwhile"
+	massConfigMaps    = "mass edit: ConfigMap writes"
+	massWrites        = "mass edit: writes per policy"
+	restartSeconds    = "restart: s until an edit is in DNS"
+	restartWrites     = "restart: writes"
+	restartReads      = "restart: reads"
+	idleCPU           = "idle: % of a core"
+	idleWatch         = "idle: bytes/s over watches"
+	idleWrites        = "idle: writes"
+	heapPerPolicy     = "memory: heap KiB per policy"
+	rssMiB            = "memory: RSS MiB"
+	goroutines        = "goroutines"
+)
+
+var order = []string{
+	onboardingRatio, onboardingSeconds, bareSeconds, onboardingWrites, onboardingReads, onboardingCPU,
+	editSeconds, editInForce, editWrites, editReads, massSeconds, massSingle, massConfigMaps, massWrites,
+	restartSeconds, restartWrites, restartReads, idleCPU, idleWatch, idleWrites, heapPerPolicy, rssMiB, goroutines,
+}
+
+func (r result) line() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d policies, %d namespaces:", r.Policies, r.Namespaces)
+	for _, name := range order {
+		fmt.Fprintf(&text, "\n  %-42s %10.2f", name, r.Values[name])
+	}
+	for _, phase := range []string{"onboarding", "idle", "edits", "mass edit", "restart"} {
+		fmt.Fprintf(&text, "\n  requests, %s:", phase)
+		for _, what := range slices.Sorted(maps.Keys(r.Requests[phase])) {
+			fmt.Fprintf(&text, " %s %d;", what, r.Requests[phase][what])
+		}
+	}
+	return text.String()
+}
+
+// table has the medians of all runs, in Markdown.
+func table(all []result) string {
+	type column struct{ policies, namespaces int }
+	var columns []column
+	values := map[column]map[string][]float64{}
+	for _, r := range all {
+		c := column{r.Policies, r.Namespaces}
+		if values[c] == nil {
+			columns = append(columns, c)
+			values[c] = map[string][]float64{}
+		}
+		for name, value := range r.Values {
+			values[c][name] = append(values[c][name], value)
+		}
+	}
+	var text strings.Builder
+	text.WriteString("| policies / namespaces |")
+	for _, c := range columns {
+		fmt.Fprintf(&text, " %d / %d |", c.policies, c.namespaces)
+	}
+	text.WriteString("\n|---|" + strings.Repeat("--:|", len(columns)) + "\n")
+	for _, name := range order {
+		fmt.Fprintf(&text, "| %s |", name)
+		for _, c := range columns {
+			fmt.Fprintf(&text, " %.2f |", median(values[c][name]))
+		}
+		text.WriteString("\n")
+	}
+	return text.String()
+}
+
+func objectsOf(list client.ObjectList) ([]client.Object, error) {
+	var out []client.Object
+	err := meta.EachListItem(list, func(o runtime.Object) error {
+		object, ok := o.(client.Object)
+		if !ok {
+			return fmt.Errorf("%T is no object", o)
+		}
+		out = append(out, object)
+		return nil
+	})
+	return out, err
+}
