@@ -130,6 +130,9 @@ func (r *domainReconciler) decide(ctx context.Context, s *scope) error {
 // next is when the domain is due again without an event.
 func (r *domainReconciler) next(s *scope) time.Duration {
 	after := s.decision.After
+	if s.tellIn > 0 && (after == 0 || s.tellIn < after) {
+		after = s.tellIn
+	}
 	if !r.atRest(s) {
 		return after
 	}

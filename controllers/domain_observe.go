@@ -40,6 +40,8 @@ type scope struct {
 	taken string
 	// stands is set once the API server has confirmed the publication as it was read, or written, in this pass.
 	stands bool
+	// tellIn is how long the news of a change that is on its way have to wait.
+	tellIn time.Duration
 	// failed is why some of the children could not be written.
 	failed error
 

@@ -23,12 +23,12 @@ import (
 // happened.
 func (r *domainReconciler) report(ctx context.Context, s *scope) error {
 	for _, policy := range slices.SortedFunc(maps.Keys(s.refused), func(a, b *v1alpha1.MTASTSPolicy) int { return byAge(a, b) }) {
-		if err := r.reportPolicy(ctx, s.memory, policy, refusedStatus(policy, s.refused[policy], s.now(r))); err != nil {
+		if _, err := r.reportPolicy(ctx, s.memory, policy, refusedStatus(policy, s.refused[policy], s.now(r))); err != nil {
 			return err
 		}
 	}
 	if s.winner != nil && (s.publication == nil || s.publication.DeletionTimestamp.IsZero()) {
-		if err := r.reportPolicy(ctx, s.memory, s.winner, s.status(r.kinds, s.now(r), r.Timings)); err != nil {
+		if err := r.reportWinner(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -72,23 +72,40 @@ func (r *domainReconciler) reportOthers(ctx context.Context, s *scope) error {
 
 func (s *scope) now(r *domainReconciler) metav1.Time { return metav1.NewTime(r.Clock.Now()) }
 
-func (r *domainReconciler) reportPolicy(ctx context.Context, m *memory, policy *v1alpha1.MTASTSPolicy, status v1alpha1.MTASTSPolicyStatus) error {
+// reportWinner tells how the policy fares that is followed; of a change that goes on by itself not every step.
+func (r *domainReconciler) reportWinner(ctx context.Context, s *scope) error {
+	now := s.now(r)
+	status := s.status(r.kinds, now, r.Timings)
+	if !underway(status) {
+		s.memory.progress = progress{}
+	} else if s.tellIn = s.memory.progress.wait(s.winner.Generation, now.Time, r.Timings.TellAfter); s.tellIn > 0 {
+		return nil
+	}
+	wrote, err := r.reportPolicy(ctx, s.memory, s.winner, status)
+	if wrote {
+		s.memory.progress.told(now.Time)
+	}
+	return err
+}
+
+// reportPolicy writes a status if it differs, and says whether it did.
+func (r *domainReconciler) reportPolicy(ctx context.Context, m *memory, policy *v1alpha1.MTASTSPolicy, status v1alpha1.MTASTSPolicyStatus) (wrote bool, err error) {
 	status.Conditions = handbookOf(r.Version).refer(status.Conditions)
 	if apiequality.Semantic.DeepEqual(policy.Status, status) {
-		return nil
+		return false, nil
 	}
 	updated := policy.DeepCopy()
 	updated.Status = status
 	patch := client.MergeFromWithOptions(policy, client.MergeFromWithOptimisticLock{})
 	switch err := r.client.Status().Patch(ctx, updated, patch); {
 	case apierrors.IsNotFound(err):
-		return nil
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("reporting policy %s/%s: %w", policy.Namespace, policy.Name, err)
+		return false, fmt.Errorf("reporting policy %s/%s: %w", policy.Namespace, policy.Name, err)
 	}
 	m.wrote[updated.UID] = updated
 	r.tellTurns(policy, updated)
-	return nil
+	return true, nil
 }
 
 // tellTurns records an event when something that people should hear of was found to be wrong, and when it
@@ -111,8 +128,12 @@ func (r *domainReconciler) tellTurns(before, after *v1alpha1.MTASTSPolicy) {
 const maxNote = 1024
 
 // reportPublication mirrors the state; a condition only while the publication has no policy to show more.
+// While a policy's change is on its way that policy tells of it.
 func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) error {
 	d := s.decision
+	if s.winner != nil && (d.State == v1alpha1.StateServing || d.State == v1alpha1.StateAnnouncing) {
+		return nil
+	}
 	status := *s.publication.Status.DeepCopy()
 	status.State = d.State
 	status.ObservedGeneration = s.publication.Generation

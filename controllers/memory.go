@@ -46,6 +46,8 @@ type memory struct {
 	lookAt  time.Time
 	lookFor string
 	turn    time.Time
+	// progress is what was told of the change that is on its way.
+	progress progress
 	// transferTo is the namespace of which was told that the transfer to it waits.
 	transferTo string
 }

@@ -58,6 +58,8 @@ type Timings struct {
 	NudgeAgain time.Duration
 	// Coalesce is how long shard writes wait for more of them to come.
 	Coalesce time.Duration
+	// TellAfter is how long a change is on its way before its progress is told for the first time.
+	TellAfter time.Duration
 	// CRDPoll is how often a missing CRD is looked for.
 	CRDPoll time.Duration
 }
@@ -90,6 +92,7 @@ func DefaultTimings() Timings {
 		NudgeAfter:       time.Second,
 		NudgeAgain:       3 * time.Second,
 		Coalesce:         200 * time.Millisecond,
+		TellAfter:        2 * time.Second,
 		CRDPoll:          10 * time.Second,
 	}
 }
