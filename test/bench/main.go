@@ -24,7 +24,6 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	var err error
 	if len(os.Args) > 1 && os.Args[1] == operatorCommand {
 		err = runOperator(ctx)
@@ -32,6 +31,7 @@ func main() {
 		ctrl.SetLogger(logr.Discard())
 		err = measure(ctx)
 	}
+	stop()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -75,7 +75,7 @@ func measure(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("encoding the figures: %w", err)
 	}
-	if err := os.WriteFile(*out, append(encoded, '\n'), 0o644); err != nil { //nolint:gosec // for everybody to read
+	if err := os.WriteFile(*out, append(encoded, '\n'), 0o644); err != nil {
 		return fmt.Errorf("writing the figures: %w", err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -84,8 +85,10 @@ func runOperator(ctx context.Context) error {
 	go func() { _ = http.Serve(listener, count.handler()) }() //nolint:gosec // on loopback, for our parent
 	timings := controllers.DefaultTimings()
 	timings.HostDelay = time.Nanosecond // it waits for other people's caches, which are empty here
-	op, err := operator.Start(ctx, operator.Options{Config: cfg, World: world, Timings: timings,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))})
+	op, err := operator.Start(ctx, operator.Options{
+		Config: cfg, World: world, Timings: timings,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
 	if err != nil {
 		return err
 	}
@@ -166,9 +169,7 @@ func (c *counter) handler() http.Handler {
 func (c *counter) figures() figures {
 	c.mu.Lock()
 	f := figures{Requests: map[string]int{}, WatchBytes: c.watched, Goroutines: runtime.NumGoroutine()}
-	for k, n := range c.requests {
-		f.Requests[k] = n
-	}
+	maps.Copy(f.Requests, c.requests)
 	c.mu.Unlock()
 	var usage syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) == nil {

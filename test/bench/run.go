@@ -319,7 +319,7 @@ func (f *fleet) heap(ctx context.Context, name string) error {
 
 func (f *fleet) save(name string, content []byte) error {
 	file := filepath.Join(f.Profiles, fmt.Sprintf("%d-%d-%s", f.Policies, f.Namespaces, name))
-	if err := os.WriteFile(file, content, 0o644); err != nil { //nolint:gosec // for everybody to read
+	if err := os.WriteFile(file, content, 0o644); err != nil {
 		return fmt.Errorf("saving a profile: %w", err)
 	}
 	return nil

@@ -122,18 +122,7 @@ func (f *fleet) run(ctx context.Context, o Options) error {
 	for kind, object := range map[string]client.Object{
 		"Ingress": &networkingv1.Ingress{}, "Secret": &corev1.Secret{}, "Certificate": &cmv1.Certificate{}, "DNSEndpoint": &edns.DNSEndpoint{},
 	} {
-		informer, err := f.api.cache.GetInformer(ctx, object)
-		if err != nil {
-			return fmt.Errorf("watching %s: %w", kind, err)
-		}
-		add := func(object any) {
-			if key, err := toolscache.DeletionHandlingObjectToName(object); err == nil {
-				f.queue.Add(fleetKey{kind, types.NamespacedName{Namespace: key.Namespace, Name: key.Name}})
-			}
-		}
-		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: add, UpdateFunc: func(_, now any) { add(now) }, DeleteFunc: add,
-		}); err != nil {
+		if err := f.watch(ctx, kind, object); err != nil {
 			return fmt.Errorf("watching %s: %w", kind, err)
 		}
 	}
@@ -153,6 +142,22 @@ func (f *fleet) run(ctx context.Context, o Options) error {
 		})
 	}
 	return nil
+}
+
+func (f *fleet) watch(ctx context.Context, kind string, object client.Object) error {
+	informer, err := f.api.cache.GetInformer(ctx, object)
+	if err != nil {
+		return err
+	}
+	add := func(object any) {
+		if key, err := toolscache.DeletionHandlingObjectToName(object); err == nil {
+			f.queue.Add(fleetKey{kind, types.NamespacedName{Namespace: key.Namespace, Name: key.Name}})
+		}
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: add, UpdateFunc: func(_, now any) { add(now) }, DeleteFunc: add,
+	})
+	return err
 }
 
 func (f *fleet) close() error {
