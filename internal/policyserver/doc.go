@@ -8,6 +8,10 @@
 //
 //	directory --readSnapshot--> files --Store.Load--> table --handler--> answers
 //
+// Nearly every request is the same, so package wire answers that one from the
+// table without net/http; every other request, and HTTP/2, reaches the handler
+// through net/http.
+//
 // What senders cached cannot be called back, so a server would rather keep
 // something old than go backwards or go dark. Store.Load holds these fences per
 // host, whatever order the kubelet, a restored backup or a late writer show

@@ -28,6 +28,10 @@ type publicHandler struct {
 // (RFC 8461 §3.3); that is why no http.ServeMux, which cleans paths by
 // redirecting, is in front of it.
 func NewHandler(store *Store) http.Handler {
+	return newPublicHandler(store)
+}
+
+func newPublicHandler(store *Store) *publicHandler {
 	h := &publicHandler{
 		store:      store,
 		notFound:   newAnswer(http.StatusNotFound, "no MTA-STS policy here\n"),
@@ -48,13 +52,13 @@ func (h *publicHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case e == nil:
 		h.missed.Inc()
-		h.write(w, &h.notFound)
+		h.write(w, h.notFound)
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		h.refused.Inc()
-		h.write(w, &h.notAllowed)
+		h.write(w, h.notAllowed)
 	default:
 		h.ok.Inc()
-		h.write(w, &e.answer)
+		h.write(w, e.answer())
 	}
 }
 
@@ -72,7 +76,7 @@ func (h *publicHandler) find(r *http.Request) *entry {
 
 // write sends an answer. It assigns header values under their canonical names
 // instead of calling Set, which would make a slice for each.
-func (h *publicHandler) write(w http.ResponseWriter, a *answer) {
+func (h *publicHandler) write(w http.ResponseWriter, a answer) {
 	header := w.Header()
 	header["Content-Type"] = h.plainText
 	header["Content-Length"] = a.length

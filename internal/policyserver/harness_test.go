@@ -132,10 +132,13 @@ type running struct {
 	done chan error
 }
 
-// start runs a server for dir on loopback until the test ends.
+// start runs a server for dir on loopback, or the given listener, until the test ends.
 func start(t testing.TB, o Options) *running {
 	t.Helper()
-	o.Listener, o.AdminListener = loopback(t), loopback(t)
+	if o.Listener == nil {
+		o.Listener = loopback(t)
+	}
+	o.AdminListener = loopback(t)
 	if o.DrainDelay == 0 {
 		o.DrainDelay = -1
 	}

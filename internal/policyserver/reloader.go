@@ -3,14 +3,14 @@ package policyserver
 import (
 	"context"
 	"log/slog"
-	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
 
-// settleDelay collects the several notifications of one kubelet update, or of a
-// burst of hand-written files, into one reload.
+// settleDelay collects the notifications of a burst of hand-written files into one
+// reload. An update by the kubelet is one notification, and needs no delay.
 const settleDelay = 20 * time.Millisecond
 
 // reloader carries a directory into a Store, whenever the directory changes and
@@ -20,7 +20,10 @@ type reloader struct {
 	interval time.Duration
 	store    *Store
 	logger   *slog.Logger
+	loaded   func() // after every load that changed something
 
+	// buffer is for reading files.
+	buffer []byte
 	// generation is the last generation loaded, see readSnapshot.
 	generation string
 	// lastError is the text of the last failure, so that each is logged once.
@@ -42,9 +45,12 @@ func (r *reloader) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-events:
+		case e := <-events:
 			settled.Reset(settleDelay)
-			continue
+			// Whatever else changes: behind this link everything is complete at once.
+			if filepath.Base(e.Name) != dataLink {
+				continue
+			}
 		case <-ticker.C:
 			// The directory itself may have been replaced or created since.
 			r.watch(watcher)
@@ -82,7 +88,7 @@ func (r *reloader) watch(watcher *fsnotify.Watcher) {
 
 // reload looks at the directory once. A failure changes nothing in the Store.
 func (r *reloader) reload() {
-	files, generation, err := readSnapshot(r.dir, r.generation, os.ReadFile)
+	files, generation, err := readSnapshot(r.dir, r.generation, readInto(&r.buffer))
 	if err != nil {
 		r.fail(err)
 		return
@@ -90,6 +96,7 @@ func (r *reloader) reload() {
 	result := resultUnchanged
 	if files != nil && r.store.Load(files).Changed() {
 		result = resultChanged
+		r.loaded()
 	}
 	r.generation = generation
 	r.store.metrics.reloads.WithLabelValues(result).Inc()

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver/wire"
 )
 
 // Options say what Run serves and where.
@@ -38,6 +40,9 @@ type Options struct {
 	// until they have heard of it.
 	DrainDelay time.Duration
 
+	// Loaded, if not nil, is called after every load that changed what is served.
+	Loaded func()
+
 	// Logger receives changes and faults. If nil, they are discarded.
 	Logger *slog.Logger
 
@@ -56,6 +61,9 @@ func (o Options) withDefaults() Options {
 	o.RescanInterval = cmp.Or(o.RescanInterval, defaultRescanInterval)
 	o.DrainDelay = cmp.Or(o.DrainDelay, defaultDrainDelay)
 	o.limits = cmp.Or(o.limits, defaultLimits())
+	if o.Loaded == nil {
+		o.Loaded = func() {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -77,7 +85,6 @@ func Run(ctx context.Context, o Options) error {
 	store := NewStore(o.Logger, registry)
 	draining := new(atomic.Bool)
 	ready := func() bool { return store.Ready() && !draining.Load() }
-	publicServer := newServer(closeWhile(draining, NewHandler(store)), o.limits, o.Logger)
 	adminServer := newServer(NewAdminHandler(store, registry, ready), o.limits, o.Logger)
 
 	// Reloading goes on to the end: a draining server is still asked, and must
@@ -87,9 +94,15 @@ func Run(ctx context.Context, o Options) error {
 	defer running.Wait()
 	reloading, stopReloading := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopReloading()
-	r := &reloader{dir: o.Dir, interval: o.RescanInterval, store: store, logger: o.Logger}
+	r := &reloader{dir: o.Dir, interval: o.RescanInterval, store: store, logger: o.Logger, loaded: o.Loaded}
 	r.reload()
 	running.Go(func() { r.run(reloading) })
+	handler := newPublicHandler(store)
+	public, err = wire.Listen(public, wireConfig(handler, draining, o.limits))
+	if err != nil {
+		return errors.Join(fmt.Errorf("opening the public listener: %w", err), admin.Close())
+	}
+	publicServer := newServer(closeWhile(draining, handler), o.limits, o.Logger)
 
 	failed := make(chan error, 2)
 	running.Go(func() { serve(publicServer, public, failed) })

@@ -76,6 +76,26 @@ func TestReadinessWaitsForTheFirstShard(t *testing.T) {
 	eventually(t, "the new directory is loaded", func() bool { return s.serves(t, hostA, 2) })
 }
 
+// TestRestartsShowNoMomentOf404 has a request wait for the server before it starts.
+func TestRestartsShowNoMomentOf404(t *testing.T) {
+	files := map[string]string{hostA: value(1)}
+	for i := range 1000 {
+		files[fmt.Sprintf("mta-sts.domain-%d.example", i)] = value(i)
+	}
+	dir := t.TempDir()
+	project(t, dir, shards(1, files))
+	l := loopback(t)
+	early := &running{public: l.Addr().String()}
+	conn := early.dial(t)
+	if _, err := io.WriteString(conn, "GET "+mtasts.PolicyPath+" HTTP/1.1\r\nHost: "+hostA+"\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	start(t, Options{Dir: dir, Listener: l})
+	if got := readRaw(t, conn, http.MethodGet); got.code != http.StatusOK {
+		t.Errorf("the first answer has status %d", got.code)
+	}
+}
+
 // TestNotificationsAndRescansBothReload rules out that one hides a failure of
 // the other: the interval is too long to help, or there is no notification.
 func TestNotificationsAndRescansBothReload(t *testing.T) {

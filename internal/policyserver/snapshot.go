@@ -1,6 +1,7 @@
 package policyserver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +18,7 @@ const dataLink = "..data"
 // swapped the directory meanwhile. It does so about once a minute.
 const snapshotAttempts = 5
 
-// readFileFunc is the signature of os.ReadFile.
+// readFileFunc is the signature of os.ReadFile. The content is used before the next file is read.
 type readFileFunc func(name string) ([]byte, error)
 
 // readSnapshot reads all files of one generation of dir, name to content, and
@@ -85,4 +86,20 @@ func readFiles(dir string, readFile readFileFunc) (map[string]string, error) {
 		files[e.Name()] = string(content)
 	}
 	return files, nil
+}
+
+// readInto returns a readFileFunc that reads all files into one buffer: thousands of small files would
+// otherwise leave behind much more memory than they need.
+func readInto(buffer *[]byte) readFileFunc {
+	return func(name string) ([]byte, error) {
+		f, err := os.Open(name) //nolint:gosec // a name from the listing of the policy directory
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close() //nolint:errcheck // was only read
+		b := bytes.NewBuffer((*buffer)[:0])
+		_, err = b.ReadFrom(f)
+		*buffer = b.Bytes()
+		return *buffer, err
+	}
 }

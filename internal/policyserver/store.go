@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -52,6 +53,8 @@ type Store struct {
 	// removal of a host: should the file come back with an older id, going on
 	// with the newest is the only answer that is neither a step back nor dark.
 	newest map[string]*entry
+	// lengths are the header values of Content-Length, by their number.
+	lengths map[int][]string
 	// markers are the markers ever seen, missing those the last load missed.
 	markers map[string]bool
 	missing []string
@@ -71,6 +74,7 @@ func NewStore(logger *slog.Logger, reg prometheus.Registerer) *Store {
 		logger:  logger,
 		metrics: newMetrics(reg),
 		newest:  map[string]*entry{},
+		lengths: map[int][]string{},
 		markers: map[string]bool{},
 	}
 	s.current.Store(newTable(nil))
@@ -99,7 +103,7 @@ func (s *Store) Load(files map[string]string) LoadReport {
 		}
 		e, err := s.offer(name, value)
 		if e != nil {
-			next[name] = e
+			next[e.host] = e // the name was made for this load only
 		}
 		if err != nil {
 			report.countRefusal(err)
@@ -170,16 +174,24 @@ func (s *Store) offer(host, value string) (*entry, error) {
 		return known, fmt.Errorf("decoding the entry: %w", err)
 	}
 	if known != nil {
-		switch order := id.Compare(known.id); {
+		switch order := id.Compare(known.id()); {
 		case order < 0:
 			return known, errOlderID
 		case order == 0:
 			return known, nil
 		}
 	}
-	e := newEntry(id, body)
+	e := &entry{host: host, ids: [1]string{string(id)}, body: body, length: s.length(len(body))}
 	s.newest[host] = e
 	return e, nil
+}
+
+// length returns n as a header value that all bodies of this length share.
+func (s *Store) length(n int) []string {
+	if s.lengths[n] == nil {
+		s.lengths[n] = []string{strconv.Itoa(n)}
+	}
+	return s.lengths[n]
 }
 
 // publish compares hosts with what is being served, fills in the report and, if
@@ -226,7 +238,7 @@ func (s *Store) logRefusal(host, value string, err error) [sha256.Size]byte {
 	}
 	serving := "nothing"
 	if known := s.newest[host]; known != nil {
-		serving = string(known.id)
+		serving = known.ids[0]
 	}
 	s.logger.Warn("policy entry refused", "host", host, "reason", err, "serving", serving)
 	return sum

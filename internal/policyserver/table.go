@@ -16,30 +16,32 @@ import (
 // dot and a port.
 const maxHostBytes = 253 + len(".:65535")
 
-// answer is a complete response whose header values are made once, because
-// making them for each request is most of what a handler would allocate.
+// answer is what a response says beside the fields that all have.
 type answer struct {
-	code   int
-	body   string
-	length []string
-	id     []string
-	allow  []string
+	code int
+	body string
+	// length, id and allow are header values, made once, because making them for each request is most
+	// of what a handler would allocate. The last two may be missing.
+	length, id, allow []string
 }
 
 func newAnswer(code int, body string) answer {
 	return answer{code: code, body: body, length: []string{strconv.Itoa(len(body))}}
 }
 
-// entry is one served instance. It is never modified.
+// entry is one served instance. It is never modified. Ten thousand of them have to fit into little
+// memory, and into the processor's caches: id and body are parts of one string, and equal lengths are shared.
 type entry struct {
-	id mtasts.ID
-	answer
+	host   string
+	ids    [1]string // the id, as a header value
+	body   string
+	length []string
 }
 
-func newEntry(id mtasts.ID, body string) *entry {
-	e := &entry{id: id, answer: newAnswer(http.StatusOK, body)}
-	e.answer.id = []string{string(id)}
-	return e
+func (e *entry) id() mtasts.ID { return mtasts.ID(e.ids[0]) }
+
+func (e *entry) answer() answer {
+	return answer{code: http.StatusOK, body: e.body, length: e.length, id: e.ids[:]}
 }
 
 // table is everything that one load made visible. It is never modified, so a
@@ -54,7 +56,7 @@ type table struct {
 func newTable(hosts map[string]*entry) *table {
 	doc := Instances{Hosts: make(map[string]mtasts.ID, len(hosts))}
 	for host, e := range hosts {
-		doc.Hosts[host] = e.id
+		doc.Hosts[host] = e.id()
 	}
 	encoded, err := json.Marshal(doc)
 	if err != nil {
@@ -84,6 +86,14 @@ func (t *table) lookup(host string) *entry {
 		lower[i] = c
 	}
 	return t.hosts[string(lower[:len(host)])]
+}
+
+// lookupBytes is lookup for a host that is not a string yet; the usual case makes none of it.
+func (t *table) lookupBytes(host []byte) *entry {
+	if e := t.hosts[string(host)]; e != nil {
+		return e
+	}
+	return t.lookup(string(host))
 }
 
 // withoutPort cuts off ":" and the digits after it, which may be none

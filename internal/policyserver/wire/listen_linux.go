@@ -1,0 +1,69 @@
+//go:build amd64 || arm64
+
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+)
+
+// Listen returns a listener that answers by itself what Config says, and hands everything else to
+// whoever calls Accept. It owns inner from then on, and closes it if it fails. What is not a TCP listener is
+// returned as it is.
+func Listen(inner net.Listener, c Config) (net.Listener, error) {
+	tcp, ok := inner.(*net.TCPListener)
+	if !ok {
+		return inner, nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("reaching the listening socket: %w", err), inner.Close())
+	}
+	f := newFront(inner, c)
+	var loops []*loop
+	var loopErr error
+	// The descriptor stays valid outside of Control, because only Close closes the listener, and it
+	// waits for the loops.
+	err = raw.Control(func(fd uintptr) {
+		if loopErr = inherit(int(fd)); loopErr != nil {
+			return
+		}
+		for range f.config.Loops {
+			l, err := newLoop(f, int(fd))
+			if err != nil {
+				loopErr = err
+				return
+			}
+			loops = append(loops, l)
+		}
+	})
+	if err := errors.Join(err, loopErr); err != nil {
+		for _, l := range loops {
+			_ = l.poll.Close()
+		}
+		return nil, errors.Join(fmt.Errorf("watching the listening socket: %w", err), inner.Close())
+	}
+	for _, l := range loops {
+		f.wake = append(f.wake, l.wake)
+		f.running.Go(l.run)
+	}
+	return f, nil
+}
+
+// inherit sets options of the listening socket that its connections have from it on Linux: no waiting
+// for more to send. The third wakes nobody for a connection before it has sent something, or a second has
+// passed.
+func inherit(fd int) error {
+	for _, o := range [...]struct{ level, name, value int }{
+		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
+		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 0}, // Config.Idle ends what is dead
+		{syscall.IPPROTO_TCP, syscall.TCP_DEFER_ACCEPT, 1},
+	} {
+		if err := syscall.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+			return fmt.Errorf("setting socket option %d: %w", o.name, err)
+		}
+	}
+	return nil
+}
