@@ -139,6 +139,11 @@ mutants: ## Put mistakes into decision and controllers one by one: some history 
 e2e: ## Run the stories of test/e2e in a real cluster (a quarter of an hour). RUN=name selects.
 	@RUN='$(RUN)' PARALLEL=$(PARALLEL) test/e2e/run.sh
 
+# On Linux with two cores and nothing else to do, for half an hour; the others come from Debian packages.
+.PHONY: bench-server
+bench-server: build ## Compare the policy server with nginx, HAProxy and Caddy, into dist/bench. BENCHFLAGS are passed on.
+	@go run ./test/bench/server $(BENCHFLAGS)
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s).
 	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file target; do \
