@@ -118,14 +118,16 @@ test-unit: ## Run the tests that need no control plane.
 	  grep -v -e ' sigs.k8s.io/controller-runtime/pkg/envtest ' -e '/hack/release\.test ' | sed 's/\.test .*//') && \
 	go test -timeout 10m $(TESTFLAGS) $$packages
 
-# The decision alone first, then the controllers with all that they write. SEED=n lives one history of
+# The decision alone first, then the controllers with all that they write, then shards alone. SEED=n lives one history of
 # each again; what they tell is the story of that seed.
 .PHONY: simulate
-simulate: ## Live through months of faults: SEEDS (500) for the decision, WEEKS (60) for the controllers; SEED=n replays one.
+simulate: ## Live through months of faults: SEEDS (500) for the decision and for shards, WEEKS (60) for the controllers; SEED=n replays one.
 	@SIMULATION_SEEDS=$(SEEDS) SIMULATION_SEED=$(SEED) \
 	  go test -count=1 -timeout 0 -v -run TestMonthsOfEditsAndFaultsBreakNoPromise ./controllers/internal/simulation
 	@SIMULATION_SEEDS=$(WEEKS) SIMULATION_SEED=$(SEED) \
 	  go test -count=1 -timeout 0 -v -run TestWeeksOfFaultsBreakNoPromise ./test/simulation
+	@SIMULATION_SEEDS=$(SEEDS) SIMULATION_SEED=$(SEED) \
+	  go test -count=1 -timeout 0 -v -run TestNoHistoryOfShardsLosesAHost ./controllers
 
 .PHONY: mutants
 mutants: ## Put mistakes into decision and controllers one by one: some history of SEEDS, or WEEKS, must find each.
@@ -133,6 +135,8 @@ mutants: ## Put mistakes into decision and controllers one by one: some history 
 	  go test -count=1 -timeout 0 -tags mutants -run TestEveryMutantIsCaught ./controllers/internal/simulation
 	@SIMULATION_SEEDS=$(WEEKS) \
 	  go test -count=1 -timeout 0 -tags mutants -run TestEveryMutantIsCaught ./test/simulation
+	@SIMULATION_SEEDS=$(SEEDS) \
+	  go test -count=1 -timeout 0 -tags mutants -run TestEveryMutantIsCaught ./controllers
 
 # Built on first use from Go modules and Debian packages; test/e2e/README.md says from which.
 .PHONY: e2e

@@ -46,6 +46,8 @@ type serverReconciler struct {
 type serverState struct {
 	// shards are the newest known versions of the namespace's shards; nil before the first live list.
 	shards map[int]*corev1.ConfigMap
+	// doubtful is set while nobody knows what became of a write.
+	doubtful bool
 	// homes is the shard of every host, for the time when a shard is deleted by hand.
 	homes map[string]int
 	// dirtySince is when shards were first found to differ; zero if they do not.
@@ -63,7 +65,7 @@ func (r *serverReconciler) state(namespace string) *serverState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.namespaces[namespace] == nil {
-		r.namespaces[namespace] = &serverState{pods: map[types.UID]bool{}}
+		r.namespaces[namespace] = &serverState{homes: map[string]int{}, pods: map[types.UID]bool{}}
 	}
 	return r.namespaces[namespace]
 }

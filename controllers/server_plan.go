@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,8 +13,13 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 )
 
-// maxShardBytes bounds a shard: every edit rewrites one, and every node that mounts it reads it.
-const maxShardBytes = 256 << 10
+// Bounds of the shard that a new host is put into. Every edit rewrites one, and every node that mounts it
+// reads it. Hosts never move, so what is small today must have room to grow: a hundred of the largest
+// policies that the API accepts are less than the 1 MiB that the API server accepts in a ConfigMap.
+const (
+	maxShardBytes = 256 << 10
+	maxShardHosts = 100
+)
 
 // shardPlan is what every shard should hold.
 type shardPlan struct {
@@ -27,7 +34,8 @@ type shardPlan struct {
 // planFrom starts with what the shards hold now.
 func planFrom(shards map[int]*corev1.ConfigMap) *shardPlan {
 	p := &shardPlan{wanted: map[int]map[string]string{}, changed: map[int]bool{}, home: map[string]int{}, size: map[int]int{}}
-	for n, shard := range shards {
+	for _, n := range slices.Sorted(maps.Keys(shards)) { // of two copies the pods mount that of the later shard
+		shard := shards[n]
 		p.wanted[n] = map[string]string{}
 		if shard == nil {
 			continue
@@ -70,7 +78,7 @@ func (r *serverReconciler) plan(ctx context.Context, state *serverState, publica
 		n, placed := p.home[host]
 		if !placed {
 			if n, placed = state.homes[host]; !placed {
-				n = firstWithRoom(p.size, room(host, value))
+				n = p.firstWithRoom(room(host, value))
 			}
 			p.put(n, host, value)
 			continue
@@ -86,21 +94,16 @@ func (r *serverReconciler) plan(ctx context.Context, state *serverState, publica
 			p.put(n, host, value)
 		}
 	}
-	state.homes = p.home
 	return p, nil
 }
 
-// leastRoom is what an entry takes of a shard at least. Hosts never move, so what is small today must
-// have room to grow: with twenty MX patterns each, a full shard stays within what etcd takes.
-const leastRoom = 512
-
 // room is what an entry takes of a shard.
-func room(host, value string) int { return max(len(host)+len(value), leastRoom) }
+func room(host, value string) int { return len(host) + len(value) }
 
-// firstWithRoom is the first shard that the entry fits into.
-func firstWithRoom(size map[int]int, entry int) int {
+// firstWithRoom is the first shard that the entry of another host fits into.
+func (p *shardPlan) firstWithRoom(entry int) int {
 	for n := 0; ; n++ {
-		if size[n]+entry <= maxShardBytes {
+		if len(p.wanted[n]) < maxShardHosts && p.size[n]+entry <= maxShardBytes {
 			return n
 		}
 	}

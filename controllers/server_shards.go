@@ -28,11 +28,15 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	if err := r.refreshShards(ctx, server.Namespace, state); err != nil {
 		return 0, err
 	}
+	publications, err := r.witnessed(ctx, server.Namespace, state, publications)
+	if err != nil {
+		return 0, err
+	}
 	p, err := r.plan(ctx, state, publications)
 	if err != nil {
 		return 0, err
 	}
-	if err := r.dropKeys(ctx, server.Namespace, p, publications); err != nil {
+	if err := r.dropKeys(ctx, server.Namespace, state, p, publications); err != nil {
 		return 0, err
 	}
 	for n := range p.wanted {
@@ -65,6 +69,23 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	return 0, nil
 }
 
+// witnessed are the publications to plan by. Once the marker of a shard that was deleted is back, servers drop
+// the hosts that it lacks: it must come back with all of them, and absence from a cache is no evidence.
+func (r *serverReconciler) witnessed(ctx context.Context, namespace string, state *serverState, cached []v1alpha1.MTASTSPublication) ([]v1alpha1.MTASTSPublication, error) {
+	lost := false
+	for _, shard := range state.shards {
+		lost = lost || shard == nil
+	}
+	if !lost {
+		return cached, nil
+	}
+	var live v1alpha1.MTASTSPublicationList
+	if err := r.live.List(ctx, &live, client.InNamespace(namespace)); err != nil {
+		return nil, fmt.Errorf("listing publications in %s: %w", namespace, err)
+	}
+	return live.Items, nil
+}
+
 // complete says whether a shard has, beside its hosts, all that an empty one has: marker, labels and
 // owner. One deleted by hand is nil.
 func complete(have, empty *corev1.ConfigMap) bool {
@@ -74,17 +95,18 @@ func complete(have, empty *corev1.ConfigMap) bool {
 }
 
 // refreshShards takes the newest known version of every shard: of what the cache shows and what was
-// written last. Before the first write in a namespace the API server is asked: a shard that the cache
-// of a fresh leader lacks would otherwise get a twin.
+// written last. Before the first write in a namespace, and after one of which nobody knows what became of it,
+// the API server is asked: a host or a shard that the cache lacks would otherwise get a twin.
 func (r *serverReconciler) refreshShards(ctx context.Context, namespace string, state *serverState) error {
 	reader := client.Reader(r.client)
-	if state.shards == nil {
+	if state.shards == nil || state.doubtful {
 		reader = r.live
 	}
 	var list corev1.ConfigMapList
 	if err := reader.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(resources.ServerLabels())); err != nil {
 		return fmt.Errorf("listing shards in %s: %w", namespace, err)
 	}
+	state.doubtful = false
 	fresh := map[int]*corev1.ConfigMap{}
 	for i := range list.Items {
 		shard := &list.Items[i]
@@ -104,8 +126,29 @@ func (r *serverReconciler) refreshShards(ctx context.Context, namespace string, 
 			fresh[n] = r.missing(ctx, old)
 		}
 	}
-	state.shards = fresh
+	for _, n := range state.homes {
+		if fresh[n] == nil {
+			fresh[n] = nil // it is wanted, and gone
+		}
+	}
+	state.shards = map[int]*corev1.ConfigMap{}
+	for n, shard := range fresh {
+		state.know(n, shard)
+	}
 	return nil
+}
+
+// know takes the newest version of a shard, nil if it is gone, and remembers where hosts are.
+func (s *serverState) know(n int, shard *corev1.ConfigMap) {
+	s.shards[n] = shard
+	if shard == nil {
+		return
+	}
+	for host := range shard.Data {
+		if !strings.HasPrefix(host, policyserver.MarkerPrefix) {
+			s.homes[host] = n
+		}
+	}
 }
 
 // missing tells a shard that the cache does not show yet from one that is gone; nil means gone.
@@ -150,7 +193,7 @@ func (r *serverReconciler) mayReplace(ctx context.Context, pub *v1alpha1.MTASTSP
 }
 
 // dropKeys takes away the hosts that have no publication, each after the API server has said so.
-func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, p *shardPlan, publications []v1alpha1.MTASTSPublication) error {
+func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, state *serverState, p *shardPlan, publications []v1alpha1.MTASTSPublication) error {
 	known := map[string]bool{}
 	for i := range publications {
 		known[mtasts.PolicyHost(publications[i].Spec.Domain)] = true
@@ -170,6 +213,7 @@ func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, p *sh
 				return fmt.Errorf("reading publication %s: %w", domain, err)
 			}
 			delete(entries, host)
+			delete(state.homes, host)
 			p.changed[n] = true
 		}
 	}
@@ -185,9 +229,10 @@ func (r *serverReconciler) writeShard(ctx context.Context, state *serverState, d
 			return r.adopt(ctx, state, desired, n)
 		}
 		if err != nil {
+			state.doubtful = true
 			return fmt.Errorf("creating shard %s/%s: %w", desired.Namespace, desired.Name, err)
 		}
-		state.shards[n] = desired
+		state.know(n, desired)
 		return nil
 	}
 	updated := have.DeepCopy()
@@ -200,9 +245,10 @@ func (r *serverReconciler) writeShard(ctx context.Context, state *serverState, d
 			state.shards = nil
 			return errStaleCache
 		}
+		state.doubtful = true
 		return fmt.Errorf("updating shard %s/%s: %w", desired.Namespace, desired.Name, err)
 	}
-	state.shards[n] = updated
+	state.know(n, updated)
 	return nil
 }
 
@@ -216,6 +262,6 @@ func (r *serverReconciler) adopt(ctx context.Context, state *serverState, desire
 	if !isOurs(&live, "") {
 		return &nameTakenError{kind: "ConfigMap", name: desired.Name}
 	}
-	state.shards[n] = &live
+	state.know(n, &live)
 	return errStaleCache
 }
