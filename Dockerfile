@@ -12,7 +12,7 @@ ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /mta-sts-operator .
+    mkdir /out && go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ . ./cmd/mta-sts-server
 
 FROM scratch
 ARG VERSION=dev
@@ -23,7 +23,9 @@ LABEL org.opencontainers.image.title="mta-sts-operator" \
       org.opencontainers.image.version="$VERSION"
 # Whom senders trust: policies are fetched as they do. A released image has Mozilla's list from a pinned module.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build /mta-sts-operator /mta-sts-operator
+COPY --from=build /out/mta-sts-operator /mta-sts-operator
+# What `mta-sts-operator serve` becomes where it is at hand.
+COPY --from=build /out/mta-sts-server /mta-sts-server
 # By number: the kubelet can prove runAsNonRoot only for a numeric user.
 USER 65532:65532
 ENTRYPOINT ["/mta-sts-operator"]

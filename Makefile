@@ -158,8 +158,8 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s).
 ##@ Build and run
 
 .PHONY: build
-build: ## Build bin/mta-sts-operator.
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/mta-sts-operator .
+build: ## Build bin/mta-sts-operator, and bin/mta-sts-server, which its command serve becomes.
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ . ./cmd/mta-sts-server
 
 .PHONY: run
 run: ## Run the manager on this machine against the cluster of the current kubeconfig.

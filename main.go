@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -23,7 +22,6 @@ import (
 
 	"github.com/mta-sts-operator/mta-sts-operator/controllers"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
-	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
 )
 
@@ -170,32 +168,6 @@ func newSender(looks config.Looks) (*sender.Sender, error) {
 		return nil, fmt.Errorf("preparing to look at policies: %w", err)
 	}
 	return world, nil
-}
-
-func serveCommand() *cobra.Command {
-	var o policyserver.Options
-	var logLevel string
-	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Serve policies from mounted shards (what the operator's Deployments run)",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			logger, err := newLogger(logLevel)
-			if err != nil {
-				return err
-			}
-			o.Logger = logger
-			// Answering makes no garbage, so nothing else would give back what a load has used.
-			o.Loaded = debug.FreeOSMemory
-			return policyserver.Run(cmd.Context(), o)
-		},
-	}
-	flags := cmd.Flags()
-	flags.StringVar(&o.Dir, "shards", "/policies", "directory in which the shards are mounted")
-	flags.StringVar(&o.Addr, "listen", ":8080", "address to serve policies at, in clear text")
-	flags.StringVar(&o.AdminAddr, "metrics-listen", ":8081", "address of /instances, /metrics, /healthz and /readyz")
-	flags.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
-	return cmd
 }
 
 func newLogger(level string) (*slog.Logger, error) {

@@ -17,6 +17,8 @@ type binary struct {
 	platform
 
 	path string
+	// server is what the program's command serve becomes in an image; for Linux only.
+	server string
 }
 
 // build builds the program for every platform as the Dockerfile does, so that both get the same bytes from
@@ -24,19 +26,33 @@ type binary struct {
 func (r *release) build(ctx context.Context, work string) ([]binary, error) {
 	var built []binary
 	for _, p := range r.platforms {
-		path := filepath.Join(work, p.String(), project)
-		command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
-			"-ldflags", "-s -w -X main.version="+r.version, "-o", path, ".")
-		command.Dir = r.root
-		// What a builder has set for itself must not get into what others get.
-		command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch,
-			"GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0")
-		if _, err := output(command); err != nil {
-			return nil, fmt.Errorf("building for %s: %w", p, err)
+		b := binary{platform: p, path: filepath.Join(work, p.String(), project)}
+		if err := r.compile(ctx, p, b.path, "."); err != nil {
+			return nil, err
 		}
-		built = append(built, binary{p, path})
+		if p.os == "linux" {
+			b.server = filepath.Join(work, p.String(), "mta-sts-server")
+			if err := r.compile(ctx, p, b.server, "./cmd/mta-sts-server"); err != nil {
+				return nil, err
+			}
+		}
+		built = append(built, b)
 	}
 	return built, nil
+}
+
+// compile builds one package into the file at path.
+func (r *release) compile(ctx context.Context, p platform, path, pkg string) error {
+	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+		"-ldflags", "-s -w -X main.version="+r.version, "-o", path, pkg)
+	command.Dir = r.root
+	// What a builder has set for itself must not get into what others get.
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch,
+		"GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0")
+	if _, err := output(command); err != nil {
+		return fmt.Errorf("building %s for %s: %w", pkg, p, err)
+	}
+	return nil
 }
 
 // image assembles the image for the architectures of Linux, and returns its digest.
@@ -59,6 +75,7 @@ func (r *release) image(ctx context.Context, work string, binaries []binary) (st
 			Files: []image.File{
 				{Source: certificates, Path: "/etc/ssl/certs/ca-certificates.crt"},
 				{Source: b.path, Path: "/" + project},
+				{Source: b.server, Path: "/" + filepath.Base(b.server)},
 			},
 			Labels: map[string]string{
 				"org.opencontainers.image.title":       project,

@@ -181,7 +181,7 @@ func TestThePluginIsWhatKrewInstalls(t *testing.T) {
 func TestWindowsGetsAZip(t *testing.T) {
 	r := *made
 	r.out = t.TempDir()
-	b := binary{platform{"windows", "amd64"}, filepath.Join(t.TempDir(), project)}
+	b := binary{platform: platform{"windows", "amd64"}, path: filepath.Join(t.TempDir(), project)}
 	if err := os.WriteFile(b.path, []byte("program"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -70,6 +70,10 @@ func TestTheImageStarts(t *testing.T) {
 		body, err := io.ReadAll(response.Body)
 		return response.Status + " " + strings.TrimSpace(string(body)), err
 	}, 30*time.Second, 20*time.Millisecond).Should(HavePrefix("200 OK"))
+	running, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", server.Process.Pid))
+	if err != nil || filepath.Base(running) != "mta-sts-server" {
+		t.Errorf("what serves is %q, with the memory of the whole operator (%v)", running, err)
+	}
 	if err := server.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
