@@ -1,13 +1,14 @@
 package policyserver
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 )
 
 // dataLink is the symlink through which the kubelet replaces all files of a
@@ -17,6 +18,9 @@ const dataLink = "..data"
 // snapshotAttempts bounds how often a reading is repeated because the kubelet
 // swapped the directory meanwhile. It does so about once a minute.
 const snapshotAttempts = 5
+
+// readAtLeast is the room that is made for what is left of a file; few policies need more at once.
+const readAtLeast = 4 << 10
 
 // readFileFunc is the signature of os.ReadFile. The content is used before the next file is read.
 type readFileFunc func(name string) ([]byte, error)
@@ -89,17 +93,32 @@ func readFiles(dir string, readFile readFileFunc) (map[string]string, error) {
 }
 
 // readInto returns a readFileFunc that reads all files into one buffer: thousands of small files would
-// otherwise leave behind much more memory than they need.
+// otherwise leave behind much more memory than they need. For the same reason it does without os.File,
+// which spends more on a file than reading it takes.
 func readInto(buffer *[]byte) readFileFunc {
 	return func(name string) ([]byte, error) {
-		f, err := os.Open(name) //nolint:gosec // a name from the listing of the policy directory
-		if err != nil {
-			return nil, err
+		fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		for errors.Is(err, syscall.EINTR) {
+			fd, err = syscall.Open(name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		}
-		defer f.Close() //nolint:errcheck // was only read
-		b := bytes.NewBuffer((*buffer)[:0])
-		_, err = b.ReadFrom(f)
-		*buffer = b.Bytes()
-		return *buffer, err
+		if err != nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
+		defer syscall.Close(fd) //nolint:errcheck // was only read
+		content := (*buffer)[:0]
+		for {
+			content = slices.Grow(content, readAtLeast)
+			n, err := syscall.Read(fd, content[len(content):cap(content)])
+			switch {
+			case errors.Is(err, syscall.EINTR):
+			case err != nil:
+				return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+			case n == 0:
+				*buffer = content
+				return content, nil
+			default:
+				content = content[:len(content)+n]
+			}
+		}
 	}
 }

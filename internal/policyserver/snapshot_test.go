@@ -1,13 +1,39 @@
 package policyserver
 
 import (
+	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+func TestReadIntoReadsAsOSDoes(t *testing.T) {
+	dir := t.TempDir()
+	var buffer []byte
+	read := readInto(&buffer)
+	for _, size := range []int{0, 1, readAtLeast - 1, readAtLeast, 3*readAtLeast + 1, 100} {
+		name := filepath.Join(dir, strconv.Itoa(size))
+		want := bytes.Repeat([]byte{byte(size), 'x'}, size)[:size]
+		if err := os.WriteFile(name, want, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := read(name); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%d bytes: got %d, %v", size, len(got), err)
+		}
+	}
+	if _, err := read(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	if _, err := read(dir); err == nil {
+		t.Error("a folder was read")
+	}
+}
 
 func TestReadSnapshotOfAPlainDirectory(t *testing.T) {
 	dir := t.TempDir()

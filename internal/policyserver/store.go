@@ -166,6 +166,9 @@ var errOlderID = errors.New("the id is smaller than the one being served")
 // the file was refused and the entry is the newest one known, nil if none is.
 func (s *Store) offer(host, value string) (*entry, error) {
 	known := s.newest[host]
+	if known != nil && known.isFrom(value) {
+		return known, nil
+	}
 	if host != strings.ToLower(host) {
 		return nil, errors.New("the name of a policy host must be in lower case")
 	}

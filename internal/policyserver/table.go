@@ -40,6 +40,12 @@ type entry struct {
 
 func (e *entry) id() mtasts.ID { return mtasts.ID(e.ids[0]) }
 
+// isFrom tells whether value is what the entry was made from, as nearly all are in a reading.
+func (e *entry) isFrom(value string) bool {
+	id := e.ids[0]
+	return len(value) == len(id)+1+len(e.body) && value[:len(id)] == id && value[len(id)] == '\n' && value[len(id)+1:] == e.body
+}
+
 func (e *entry) answer() answer {
 	return answer{code: http.StatusOK, body: e.body, length: e.length, id: e.ids[:]}
 }
