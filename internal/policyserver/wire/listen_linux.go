@@ -52,16 +52,15 @@ func Listen(inner net.Listener, c Config) (net.Listener, error) {
 	return f, nil
 }
 
-// inherit sets options of the listening socket that its connections have from it on Linux: no waiting
-// for more to send. The third wakes nobody for a connection before it has sent something, or a second has
-// passed.
+// inherit sets options of the listening socket. Its connections have the first from it, as net would give
+// it to them: what is written is sent at once. With the second a connection wakes nobody before it has sent
+// something, or a second has passed. Connections of peers that are gone end with Config.Idle.
 func inherit(fd int) error {
-	for _, o := range [...]struct{ level, name, value int }{
-		{syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1},
-		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 0}, // Config.Idle ends what is dead
-		{syscall.IPPROTO_TCP, syscall.TCP_DEFER_ACCEPT, 1},
+	for _, o := range [...]struct{ name, value int }{
+		{syscall.TCP_NODELAY, 1},
+		{syscall.TCP_DEFER_ACCEPT, 1},
 	} {
-		if err := syscall.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+		if err := syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, o.name, o.value); err != nil {
 			return fmt.Errorf("setting socket option %d: %w", o.name, err)
 		}
 	}

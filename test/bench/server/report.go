@@ -42,19 +42,20 @@ func (t turn) String() string {
 		t.PSSKiB, t.RSSKiB, t.Reloads.Millis, t.Reloads.Lost, t.Reloads.Requests)
 }
 
-// summary is the median of the turns of one contender with one number of hosts, and how it compares
-// with ours: above 1 means that ours is better.
+// summary is the median of the turns of one contender with one number of hosts, and how ours compares
+// with it, by name of the load.
 type summary struct {
-	Contender     string
-	Hosts         int
-	Loads         []measurement
-	PSSKiB        int
-	RSSKiB        int
-	ReloadMillis  float64
-	Lost, Asked   int // over all rounds
-	PerCPUSecond  map[string]float64
-	P99           map[string]float64
-	MemoryOfTheir float64 // ours divided by theirs
+	Contender    string
+	Hosts        int
+	Loads        []measurement
+	PSSKiB       int
+	RSSKiB       int
+	ReloadMillis float64
+	Lost, Asked  int // over all rounds
+
+	PerCPUSecondOfOurs map[string]float64 // ours divided by theirs: more is better for ours
+	P99OfOurs          map[string]float64 // ours divided by theirs: less is better for ours
+	MemoryOfOurs       float64            // ours divided by theirs: less is better for ours
 }
 
 // report is the whole result.
@@ -171,15 +172,15 @@ func medians(turns []turn) summary {
 
 // compare sets the ratios to ours.
 func (s *summary) compare(ours summary) {
-	s.PerCPUSecond, s.P99 = map[string]float64{}, map[string]float64{}
+	s.PerCPUSecondOfOurs, s.P99OfOurs = map[string]float64{}, map[string]float64{}
 	for i, m := range s.Loads {
-		s.PerCPUSecond[m.Load] = ours.Loads[i].PerCPUSecond / m.PerCPUSecond
-		s.P99[m.Load] = float64(m.P99Micros) / float64(ours.Loads[i].P99Micros)
+		s.PerCPUSecondOfOurs[m.Load] = ours.Loads[i].PerCPUSecond / m.PerCPUSecond
+		s.P99OfOurs[m.Load] = float64(ours.Loads[i].P99Micros) / float64(m.P99Micros)
 	}
-	s.MemoryOfTheir = float64(ours.PSSKiB) / float64(s.PSSKiB)
+	s.MemoryOfOurs = float64(ours.PSSKiB) / float64(s.PSSKiB)
 }
 
-// markdown returns one table per number of hosts.
+// markdown returns one table per number of hosts. The ratios in it are ours to theirs.
 func (r *report) markdown() string {
 	var b strings.Builder
 	hosts := 0
@@ -187,14 +188,18 @@ func (r *report) markdown() string {
 		if s.Hosts != hosts {
 			hosts = s.Hosts
 			fmt.Fprintf(&b, "\n%d hosts:\n\n", hosts)
-			b.WriteString("| | Requests per CPU second, keep-alive | new connections | p50/p99 saturated, µs | p50/p99 new connections, µs | p50/p99 moderate, µs | Memory, MiB | Reload, ms | Lost |\n")
+			b.WriteString("| | Requests per CPU second, keep-alive | new connections | p50 / p99 keep-alive, µs | new connections | moderate | Memory, MiB | Reload, ms | Lost |\n")
 			b.WriteString("|---|---|---|---|---|---|---|---|---|\n")
 		}
-		keep, fresh, moderate := s.Loads[0], s.Loads[1], s.Loads[2]
-		fmt.Fprintf(&b, "| %s | %.0f (%.2f) | %.0f (%.2f) | %d/%d | %d/%d | %d/%d | %.1f (%.2f) | %.1f | %d of %d |\n", s.Contender,
-			keep.PerCPUSecond, s.PerCPUSecond[keep.Load], fresh.PerCPUSecond, s.PerCPUSecond[fresh.Load],
-			keep.P50Micros, keep.P99Micros, fresh.P50Micros, fresh.P99Micros, moderate.P50Micros, moderate.P99Micros,
-			float64(s.PSSKiB)/1024, s.MemoryOfTheir, s.ReloadMillis, s.Lost, s.Asked)
+		fmt.Fprintf(&b, "| %s |", s.Contender)
+		for _, m := range s.Loads[:2] {
+			fmt.Fprintf(&b, " %.0f (%.2f) |", m.PerCPUSecond, s.PerCPUSecondOfOurs[m.Load])
+		}
+		for _, m := range s.Loads {
+			fmt.Fprintf(&b, " %d / %d (%.2f) |", m.P50Micros, m.P99Micros, s.P99OfOurs[m.Load])
+		}
+		fmt.Fprintf(&b, " %.1f (%.2f) | %.1f | %d of %d |\n",
+			float64(s.PSSKiB)/1024, s.MemoryOfOurs, s.ReloadMillis, s.Lost, s.Asked)
 	}
 	return b.String()
 }
