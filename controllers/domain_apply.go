@@ -58,7 +58,7 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 	if before, now := s.publication.Spec.Current, spec.Current; before == nil || now == nil || before.ID != now.ID {
 		s.observation.Servers = publication.Servers{} // what pods said was about another instance
 	}
-	s.publication = updated
+	s.publication, s.stands = updated, true
 	s.memory.wrote[updated.UID] = updated
 	s.memory.world = nil
 	return nil
@@ -86,7 +86,7 @@ func (r *domainReconciler) create(ctx context.Context, s *scope, spec v1alpha1.M
 		}
 		return fmt.Errorf("creating publication %s: %w", s.domain, err)
 	}
-	s.publication = created
+	s.publication, s.stands = created, true
 	s.memory.world = nil // it was what a beginning needs to know; the next one looks again
 	return nil
 }

@@ -25,7 +25,7 @@ func TestAPodIsNudgedByTheOperatorAfterTheOneThatWrote(t *testing.T) {
 
 	nudges := func(name string) string {
 		t.Helper()
-		if err := r.nudge(t.Context(), state, pods, behind); err != nil {
+		if _, err := r.nudge(t.Context(), state, pods, behind); err != nil {
 			t.Fatal(err)
 		}
 		var pod corev1.Pod

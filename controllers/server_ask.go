@@ -50,13 +50,16 @@ func (r *serverReconciler) askPods(ctx context.Context, namespace string, state 
 	if r.instances.update(ctx, namespace, views) || state.changedAt.IsZero() {
 		state.changedAt = now
 	}
-	if err := r.nudge(ctx, state, pods, behind); err != nil {
+	next, err := r.nudge(ctx, state, pods, behind)
+	switch {
+	case err != nil:
 		return 0, err
+	case !pending || now.Sub(state.changedAt) >= r.Timings.AskPatience:
+		return r.Timings.AskRest, nil
+	case next > 0:
+		return min(next, r.Timings.AskPending), nil
 	}
-	if pending && now.Sub(state.changedAt) < r.Timings.AskPatience {
-		return r.Timings.AskPending, nil
-	}
-	return r.Timings.AskRest, nil
+	return r.Timings.AskPending, nil
 }
 
 // noteAhead notes a pod that serves an instance of ours which the publication does not know: the
@@ -96,9 +99,11 @@ const maxNudges = 5
 
 // nudge touches the annotation of lagging pods: first when kubelets can have seen the write, then for those
 // that had not, each time later. Where the API server was away a kubelet may take a minute to see anything.
-func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods []corev1.Pod, behind map[string]bool) error {
-	if !state.dirtySince.IsZero() || state.nudges >= maxNudges || len(behind) == 0 {
-		return nil
+// It returns when to ask the pods again because of it; 0 if that makes no difference.
+func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods []corev1.Pod, behind map[string]bool) (time.Duration, error) {
+	again := state.nudges > 0
+	if (again && state.dirty) || state.nudges >= maxNudges || len(behind) == 0 {
+		return 0, nil
 	}
 	if state.writtenAt.IsZero() {
 		// The operator before this one wrote, and may have ended before it told the pods.
@@ -109,14 +114,14 @@ func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods [
 		wait += more
 		more *= 3
 	}
-	if r.Clock.Now().Before(state.writtenAt.Add(wait)) {
-		return nil
+	if early := state.writtenAt.Add(wait).Sub(r.Clock.Now()); early > 0 {
+		return early, nil
 	}
 	state.nudges++
 	value := strconv.FormatInt(state.writtenAt.Unix(), 10) + "-" + strconv.Itoa(state.nudges)
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{nudgeAnnotation: value}}})
 	if err != nil {
-		return fmt.Errorf("encoding the nudge: %w", err)
+		return 0, fmt.Errorf("encoding the nudge: %w", err)
 	}
 	for i := range pods {
 		if !behind[pods[i].Name] {
@@ -124,8 +129,8 @@ func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods [
 		}
 		err := r.client.Patch(ctx, &pods[i], client.RawPatch(types.MergePatchType, patch))
 		if client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("nudging pod %s/%s: %w", pods[i].Namespace, pods[i].Name, err)
+			return 0, fmt.Errorf("nudging pod %s/%s: %w", pods[i].Namespace, pods[i].Name, err)
 		}
 	}
-	return nil
+	return r.Timings.AskPending / 4, nil // a kubelet that was nudged takes less than a second
 }

@@ -50,10 +50,12 @@ type serverState struct {
 	doubtful bool
 	// homes is the shard of every host, for the time when a shard is deleted by hand.
 	homes map[string]int
-	// dirtySince is when shards were first found to differ; zero if they do not.
-	dirtySince time.Time
-	// writtenAt is when a shard was written last; nudges counts the pods' annotations since.
+	// dirty says that shards differ from what they should hold.
+	dirty bool
+	// writtenAt is when a shard was written last, gap how long after that the next one may be written, and
+	// nudges counts the pods' annotations since.
 	writtenAt time.Time
+	gap       time.Duration
 	nudges    int
 	// changedAt is when the pods' answers changed last.
 	changedAt time.Time
@@ -70,6 +72,17 @@ func (r *serverReconciler) state(namespace string) *serverState {
 	return r.namespaces[namespace]
 }
 
+// wrote notes a write of shards. While edits keep coming the next one waits longer each time, so that a
+// thousand of them take some dozen writes; a single edit waits for nobody.
+func (s *serverState) wrote(now time.Time, t Timings) {
+	if now.Sub(s.writtenAt) < 2*s.gap {
+		s.gap = min(2*s.gap, t.CoalesceMost)
+	} else {
+		s.gap = t.Coalesce
+	}
+	s.dirty, s.writtenAt, s.nudges = false, now, 0
+}
+
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch;delete
@@ -81,7 +94,8 @@ func (r *serverReconciler) state(namespace string) *serverState {
 // Reconcile makes one pass over a namespace.
 func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (reconcile.Result, error) {
 	var publications v1alpha1.MTASTSPublicationList
-	if err := r.client.List(ctx, &publications, client.InNamespace(key.Namespace)); err != nil {
+	// They are read only: copies of thousands would be what a pass costs most.
+	if err := r.client.List(ctx, &publications, client.InNamespace(key.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return reconcile.Result{}, fmt.Errorf("listing publications in %s: %w", key.Namespace, err)
 	}
 	var after time.Duration

@@ -22,8 +22,9 @@ type instances struct {
 	ask  *asker
 	wake chan event.TypedGenericEvent[domainKey]
 
-	mu    sync.Mutex
-	views map[viewKey]view
+	mu sync.Mutex
+	// views are by namespace and domain.
+	views map[string]map[string]view
 	ahead map[viewKey]publication.Greater
 	// obstacles says, by namespace, why there can be no policy server.
 	obstacles map[string]string
@@ -40,7 +41,7 @@ type view struct {
 func newInstances(ask *asker) *instances {
 	return &instances{
 		ask: ask, wake: make(chan event.TypedGenericEvent[domainKey], 1024),
-		views: map[viewKey]view{}, ahead: map[viewKey]publication.Greater{},
+		views: map[string]map[string]view{}, ahead: map[viewKey]publication.Greater{},
 		obstacles: map[string]string{},
 	}
 }
@@ -49,7 +50,7 @@ func newInstances(ask *asker) *instances {
 func (i *instances) view(namespace, domain, id string) publication.Servers {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if v := i.views[viewKey{namespace, domain}]; v.id == id {
+	if v := i.views[namespace][domain]; v.id == id {
 		return v.servers
 	}
 	return publication.Servers{Obstacle: i.obstacles[namespace]}
@@ -94,28 +95,26 @@ func (i *instances) foundAhead(ctx context.Context, namespace, domain string, g 
 	}
 }
 
-// update replaces the views of a namespace, and wakes the domains for which something changed.
+// update replaces the views of a namespace by these, which are its own from now on, and wakes the domains for which something changed.
 func (i *instances) update(ctx context.Context, namespace string, views map[string]view) (anyChanged bool) {
 	now := i.ask.clock.Now()
 	var changed []string
 	i.mu.Lock()
+	before := i.views[namespace]
 	for domain, v := range views {
-		key := viewKey{namespace, domain}
+		old, known := before[domain]
 		if !v.servers.All() {
 			v.servers.Since = now
-			if old := i.views[key]; old.id == v.id && !old.servers.Since.IsZero() {
+			if old.id == v.id && !old.servers.Since.IsZero() {
 				v.servers.Since = old.servers.Since
 			}
+			views[domain] = v
 		}
-		if old, ok := i.views[key]; !ok || !reflect.DeepEqual(old, v) {
-			i.views[key] = v
+		if !known || !reflect.DeepEqual(old, v) {
 			changed = append(changed, domain)
 		}
 	}
-	maps.DeleteFunc(i.views, func(k viewKey, _ view) bool {
-		_, wanted := views[k.domain]
-		return k.namespace == namespace && !wanted
-	})
+	i.views[namespace] = views
 	i.mu.Unlock()
 	for _, domain := range changed {
 		i.wakeUp(ctx, domain)
@@ -128,7 +127,7 @@ func (i *instances) forget(namespace string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	ours := func(k viewKey) bool { return k.namespace == namespace }
-	maps.DeleteFunc(i.views, func(k viewKey, _ view) bool { return ours(k) })
+	delete(i.views, namespace)
 	maps.DeleteFunc(i.ahead, func(k viewKey, _ publication.Greater) bool { return ours(k) })
 	delete(i.obstacles, namespace)
 }

@@ -44,15 +44,10 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 			p.changed[n] = true
 		}
 	}
-	if len(p.changed) == 0 {
-		state.dirtySince = time.Time{}
+	if state.dirty = len(p.changed) > 0; !state.dirty {
 		return 0, nil
 	}
-	now := r.Clock.Now()
-	if state.dirtySince.IsZero() {
-		state.dirtySince = now
-	}
-	if wait := state.dirtySince.Add(r.Timings.Coalesce).Sub(now); wait > 0 {
+	if wait := state.writtenAt.Add(state.gap).Sub(r.Clock.Now()); wait > 0 {
 		return wait, nil
 	}
 	var errs []error
@@ -65,7 +60,7 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	if err := errors.Join(errs...); err != nil {
 		return 0, err
 	}
-	state.dirtySince, state.writtenAt, state.nudges = time.Time{}, r.Clock.Now(), 0
+	state.wrote(r.Clock.Now(), r.Timings)
 	return 0, nil
 }
 

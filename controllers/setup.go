@@ -146,11 +146,23 @@ func (r *domainReconciler) wakeAll(ctx context.Context) error {
 	return nil
 }
 
-// setupServers watches publications, the server's objects and its pods.
+// setupServers watches publications, the server's objects and its pods. A pass goes through all publications
+// of the namespace, and what wakes it comes in bursts: it is made a moment later, once for all of them.
 func setupServers(mgr ctrl.Manager, r *serverReconciler) error {
-	byNamespace := handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []namespaceKey {
-		return []namespaceKey{{o.GetNamespace()}}
-	})
+	soon := func(o client.Object, q workqueue.TypedRateLimitingInterface[namespaceKey]) {
+		q.AddAfter(namespaceKey{o.GetNamespace()}, r.Timings.Coalesce)
+	}
+	byNamespace := handler.TypedFuncs[client.Object, namespaceKey]{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[namespaceKey]) {
+			soon(e.Object, q)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[namespaceKey]) {
+			soon(e.ObjectNew, q)
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[namespaceKey]) {
+			soon(e.Object, q)
+		},
+	}
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	return builder.TypedControllerManagedBy[namespaceKey](mgr).
 		Named("server").

@@ -56,8 +56,10 @@ type Timings struct {
 	// later that is tried again, each time three times as much.
 	NudgeAfter time.Duration
 	NudgeAgain time.Duration
-	// Coalesce is how long shard writes wait for more of them to come.
-	Coalesce time.Duration
+	// Coalesce is how long a change of shards waits for more of them to come; while they do come, it grows
+	// to CoalesceMost.
+	Coalesce     time.Duration
+	CoalesceMost time.Duration
 	// TellAfter is how long a change is on its way before its progress is told for the first time.
 	TellAfter time.Duration
 	// CRDPoll is how often a missing CRD is looked for.
@@ -92,6 +94,7 @@ func DefaultTimings() Timings {
 		NudgeAfter:       time.Second,
 		NudgeAgain:       3 * time.Second,
 		Coalesce:         200 * time.Millisecond,
+		CoalesceMost:     3 * time.Second,
 		TellAfter:        2 * time.Second,
 		CRDPoll:          10 * time.Second,
 	}
