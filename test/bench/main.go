@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -39,11 +38,12 @@ func main() {
 }
 
 func measure(ctx context.Context) error {
-	sizes := flag.String("sizes", "100,1000,10000", "numbers of policies")
+	sizes := flag.String("sizes", "10,100,1000,10000", "numbers of policies")
 	spread := flag.String("namespaces", "1,20", "numbers of namespaces")
 	runs := flag.Int("runs", 3, "runs of each size; the table has the medians")
 	idle := flag.Duration("idle", time.Minute, "how long the operator is watched at rest")
 	out := flag.String("json", "", "file for every figure of every run")
+	recorded := flag.String("check", "", "file of an earlier -json: fail if counts or ratios are worse than there")
 	profiles := flag.String("profiles", "", "folder for profiles of the operator")
 	flag.Parse()
 	var all []result
@@ -67,16 +67,19 @@ func measure(ctx context.Context) error {
 			}
 		}
 	}
+	relate(all)
 	fmt.Print(table(all))
-	if *out == "" {
+	if *out != "" {
+		if err := writeResults(*out, all); err != nil {
+			return err
+		}
+	}
+	if *recorded == "" {
 		return nil
 	}
-	encoded, err := json.MarshalIndent(all, "", "  ")
+	before, err := readResults(*recorded)
 	if err != nil {
-		return fmt.Errorf("encoding the figures: %w", err)
+		return err
 	}
-	if err := os.WriteFile(*out, append(encoded, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing the figures: %w", err)
-	}
-	return nil
+	return compare(before, all)
 }

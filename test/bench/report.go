@@ -19,6 +19,7 @@ const (
 	onboardingWrites  = "onboarding: writes per policy"
 	onboardingReads   = "onboarding: reads per policy"
 	onboardingCPU     = "onboarding: CPU ms per policy"
+	editRatio         = "edit: time / the smallest fleet's"
 	editSeconds       = "edit: s from accepted to DNS"
 	editInForce       = "edit: s from accepted to status"
 	editWrites        = "edit: writes"
@@ -40,7 +41,7 @@ const (
 
 var order = []string{
 	onboardingRatio, onboardingSeconds, bareSeconds, onboardingWrites, onboardingReads, onboardingCPU,
-	editSeconds, editInForce, editWrites, editReads, massSeconds, massSingle, massConfigMaps, massWrites,
+	editRatio, editSeconds, editInForce, editWrites, editReads, massSeconds, massSingle, massConfigMaps, massWrites,
 	restartSeconds, restartWrites, restartReads, idleCPU, idleWatch, idleWrites, heapPerPolicy, rssMiB, goroutines,
 }
 
@@ -59,10 +60,11 @@ func (r result) line() string {
 	return text.String()
 }
 
-// table has the medians of all runs, in Markdown.
-func table(all []result) string {
-	type column struct{ policies, namespaces int }
-	var columns []column
+// column is what results are compared within.
+type column struct{ policies, namespaces int }
+
+// medians are the figures of all runs of each column, and the columns in the order in which they were run.
+func medians(all []result) (columns []column, of map[column]map[string]figure) {
 	values := map[column]map[string][]float64{}
 	for _, r := range all {
 		c := column{r.Policies, r.Namespaces}
@@ -74,6 +76,31 @@ func table(all []result) string {
 			values[c][name] = append(values[c][name], value)
 		}
 	}
+	of = map[column]map[string]figure{}
+	for c, byName := range values {
+		of[c] = map[string]figure{}
+		for name, v := range byName {
+			of[c][name] = figure{median(v), slices.Max(v) - slices.Min(v)}
+		}
+	}
+	return columns, of
+}
+
+// figure is the median of some runs, and how far these lie apart.
+type figure struct{ median, spread float64 }
+
+// relate adds the figures that compare a run with the smallest fleet's.
+func relate(all []result) {
+	columns, of := medians(all)
+	smallest := slices.MinFunc(columns, func(a, b column) int { return a.policies - b.policies })
+	for _, r := range all {
+		r.Values[editRatio] = r.Values[editSeconds] / of[smallest][editSeconds].median
+	}
+}
+
+// table has the medians of all runs, in Markdown.
+func table(all []result) string {
+	columns, of := medians(all)
 	var text strings.Builder
 	text.WriteString("| policies / namespaces |")
 	for _, c := range columns {
@@ -83,7 +110,7 @@ func table(all []result) string {
 	for _, name := range order {
 		fmt.Fprintf(&text, "| %s |", name)
 		for _, c := range columns {
-			fmt.Fprintf(&text, " %.2f |", median(values[c][name]))
+			fmt.Fprintf(&text, " %.2f |", of[c][name].median)
 		}
 		text.WriteString("\n")
 	}
