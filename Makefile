@@ -143,6 +143,16 @@ mutants: ## Put mistakes into decision and controllers one by one: some history 
 e2e: ## Run the stories of test/e2e in a real cluster (a quarter of an hour). RUN=name selects.
 	@RUN='$(RUN)' PARALLEL=$(PARALLEL) test/e2e/run.sh
 
+# The operator as a process of its own, a kube-apiserver, and a world that takes what it writes. Three runs of
+# each size take two hours on two cores; BENCHFLAGS="-sizes 100,1000 -runs 1" takes five minutes.
+.PHONY: bench
+bench: ## Measure what thousands of policies cost, into dist/bench. BENCHFLAGS are passed on.
+	@mkdir -p dist/bench && KUBEBUILDER_ASSETS=$$(hack/assets.sh) go run ./test/bench -json dist/bench/operator.json $(BENCHFLAGS)
+
+.PHONY: bench-check
+bench-check: ## Fail if counts and ratios are worse than those in test/bench/recorded.json by more than their noise.
+	@KUBEBUILDER_ASSETS=$$(hack/assets.sh) go run ./test/bench -sizes 100,1000 -check test/bench/recorded.json $(BENCHFLAGS)
+
 # On Linux with two cores and nothing else to do, for half an hour; the others come from Debian packages.
 .PHONY: bench-server
 bench-server: build ## Compare the policy server with nginx, HAProxy and Caddy, into dist/bench. BENCHFLAGS are passed on.

@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -288,77 +284,4 @@ func (f *fleet) reopen(ctx context.Context) error {
 	var err error
 	f.op, err = startOperator(ctx, f.plane.Kubeconfig(), f.world)
 	return err
-}
-
-// profile takes a CPU profile of the operator until the returned function is called, for 30 s at most.
-func (f *fleet) profile(ctx context.Context, name string) func() error {
-	if f.Profiles == "" {
-		return func() error { return nil }
-	}
-	done := make(chan error, 1)
-	go func() {
-		content, err := f.op.get(ctx, "/debug/pprof/profile?seconds=30")
-		if err == nil {
-			err = f.save(name+".cpu", content)
-		}
-		done <- err
-	}()
-	return func() error { return <-done }
-}
-
-func (f *fleet) heap(ctx context.Context, name string) error {
-	if f.Profiles == "" {
-		return nil
-	}
-	content, err := f.op.get(ctx, "/debug/pprof/heap")
-	if err != nil {
-		return err
-	}
-	return f.save(name+".heap", content)
-}
-
-func (f *fleet) save(name string, content []byte) error {
-	file := filepath.Join(f.Profiles, fmt.Sprintf("%d-%d-%s", f.Policies, f.Namespaces, name))
-	if err := os.WriteFile(file, content, 0o644); err != nil {
-		return fmt.Errorf("saving a profile: %w", err)
-	}
-	return nil
-}
-
-// per divides requests: writes, and reads that are neither watches nor discovery.
-func per(requests map[string]int, n int) (written, read float64) {
-	for what, count := range requests {
-		verb, resource, _ := strings.Cut(what, " ")
-		if verb == "GET" && resource != "discovery" {
-			read += float64(count)
-		}
-	}
-	return float64(writes(requests)) / float64(n), read / float64(n)
-}
-
-// writes counts what asked for a change; events are counted apart, nothing waits for them.
-func writes(requests map[string]int) int {
-	total := 0
-	for what, count := range requests {
-		verb, resource, _ := strings.Cut(what, " ")
-		if verb != "GET" && verb != "WATCH" && resource != "events" {
-			total += count
-		}
-	}
-	return total
-}
-
-func minus(after, before map[string]int) map[string]int {
-	out := map[string]int{}
-	for what, n := range after {
-		if n -= before[what]; n != 0 {
-			out[what] = n
-		}
-	}
-	return out
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
 }

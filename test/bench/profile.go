@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// profile takes a CPU profile of the operator until the returned function is called, for 30 s at most.
+func (f *fleet) profile(ctx context.Context, name string) func() error {
+	if f.Profiles == "" {
+		return func() error { return nil }
+	}
+	done := make(chan error, 1)
+	go func() {
+		content, err := f.op.get(ctx, "/debug/pprof/profile?seconds=30")
+		if err == nil {
+			err = f.save(name+".cpu", content)
+		}
+		done <- err
+	}()
+	return func() error { return <-done }
+}
+
+func (f *fleet) heap(ctx context.Context, name string) error {
+	if f.Profiles == "" {
+		return nil
+	}
+	content, err := f.op.get(ctx, "/debug/pprof/heap")
+	if err != nil {
+		return err
+	}
+	return f.save(name+".heap", content)
+}
+
+func (f *fleet) save(name string, content []byte) error {
+	file := filepath.Join(f.Profiles, fmt.Sprintf("%d-%d-%s", f.Policies, f.Namespaces, name))
+	if err := os.WriteFile(file, content, 0o644); err != nil {
+		return fmt.Errorf("saving a profile: %w", err)
+	}
+	return nil
+}
