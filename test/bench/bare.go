@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -40,6 +41,19 @@ func (f *fleet) written(ctx context.Context) ([]client.Object, error) {
 		out = append(out, objects...)
 	}
 	return out, nil
+}
+
+// encodedKiB is the size of objects as etcd holds most of them, managed fields included, for each of n.
+func encodedKiB(objects []client.Object, n int) (float64, error) {
+	total := 0
+	for _, object := range objects {
+		encoded, err := json.Marshal(object)
+		if err != nil {
+			return 0, fmt.Errorf("encoding %s: %w", object.GetName(), err)
+		}
+		total += len(encoded)
+	}
+	return float64(total) / 1024 / float64(n), nil
 }
 
 // measureBare measures a client that only writes: the policies, what exists because of them, and the

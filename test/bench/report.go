@@ -37,12 +37,13 @@ const (
 	heapPerPolicy     = "memory: heap KiB per policy"
 	rssMiB            = "memory: RSS MiB"
 	goroutines        = "goroutines"
+	storedKiB         = "objects: KiB of JSON per policy"
 )
 
 var order = []string{
 	onboardingRatio, onboardingSeconds, bareSeconds, onboardingWrites, onboardingReads, onboardingCPU,
 	editRatio, editSeconds, editInForce, editWrites, editReads, massSeconds, massSingle, massConfigMaps, massWrites,
-	restartSeconds, restartWrites, restartReads, idleCPU, idleWatch, idleWrites, heapPerPolicy, rssMiB, goroutines,
+	restartSeconds, restartWrites, restartReads, idleCPU, idleWatch, idleWrites, heapPerPolicy, rssMiB, goroutines, storedKiB,
 }
 
 func (r result) line() string {

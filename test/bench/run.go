@@ -77,6 +77,9 @@ func (r *result) measureOperator(ctx context.Context) (objects []client.Object, 
 			if objects, err = f.written(ctx); err != nil {
 				return nil, err
 			}
+			if r.Values[storedKiB], err = encodedKiB(objects, f.Policies); err != nil {
+				return nil, err
+			}
 		}
 		if err := phase.do(ctx, f); err != nil {
 			return nil, fmt.Errorf("%s: %w", phase.name, err)
