@@ -98,7 +98,7 @@ func (r *serverReconciler) refreshShards(ctx context.Context, namespace string, 
 		reader = r.live
 	}
 	var list corev1.ConfigMapList
-	if err := reader.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(resources.ServerLabels())); err != nil {
+	if err := reader.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(resources.ServerLabels()), client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing shards in %s: %w", namespace, err)
 	}
 	state.doubtful = false
