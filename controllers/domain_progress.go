@@ -22,7 +22,7 @@ func (p *progress) wait(generation int64, now time.Time, first time.Duration) ti
 	if p.since.IsZero() || p.generation != generation {
 		*p = progress{generation: generation, since: now, next: first}
 	}
-	return max(0, p.since.Add(p.next).Sub(now))
+	return left(p.since, p.next, now)
 }
 
 // told notes that the news have been told.

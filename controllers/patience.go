@@ -56,3 +56,11 @@ func untold(err error) bool {
 	return stale(err) || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) ||
 		errors.Is(err, context.Canceled) // the operator is being stopped
 }
+
+// left is what is left of a wait that began then; nothing if the clock has gone back since.
+func left(began time.Time, wait time.Duration, now time.Time) time.Duration {
+	if passed := now.Sub(began); 0 <= passed && passed < wait {
+		return wait - passed
+	}
+	return 0
+}

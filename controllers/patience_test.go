@@ -55,3 +55,16 @@ func TestWhatNobodyNeedsToBeToldOf(t *testing.T) {
 		})
 	}
 }
+
+func TestNoWaitGrowsByAClockThatGoesBack(t *testing.T) {
+	for name, tt := range map[string]struct{ passed, want time.Duration }{
+		"just begun":        {0, time.Minute},
+		"half of it passed": {30 * time.Second, 30 * time.Second},
+		"over":              {time.Minute, 0},
+		"two days back":     {-48 * time.Hour, 0},
+	} {
+		if got := left(testNow, time.Minute, testNow.Add(tt.passed)); got != tt.want {
+			t.Errorf("%s: %s are left, want %s", name, got, tt.want)
+		}
+	}
+}

@@ -114,7 +114,7 @@ func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods [
 		wait += more
 		more *= 3
 	}
-	if early := state.writtenAt.Add(wait).Sub(r.Clock.Now()); early > 0 {
+	if early := left(state.writtenAt, wait, r.Clock.Now()); early > 0 {
 		return early, nil
 	}
 	state.nudges++

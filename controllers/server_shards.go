@@ -47,7 +47,7 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	if state.dirty = len(p.changed) > 0; !state.dirty {
 		return 0, nil
 	}
-	if wait := state.writtenAt.Add(state.gap).Sub(r.Clock.Now()); wait > 0 {
+	if wait := left(state.writtenAt, state.gap, r.Clock.Now()); wait > 0 {
 		return wait, nil
 	}
 	var errs []error
