@@ -54,7 +54,11 @@ func readResults(file string) ([]result, error) {
 	return all, nil
 }
 
+// writeResults writes every figure of every run; without a name of a file nothing.
 func writeResults(file string, all []result) error {
+	if file == "" {
+		return nil
+	}
 	encoded, err := json.MarshalIndent(all, "", "  ")
 	if err != nil {
 		return fmt.Errorf("encoding the figures: %w", err)

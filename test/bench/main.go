@@ -46,34 +46,27 @@ func measure(ctx context.Context) error {
 	recorded := flag.String("check", "", "file of an earlier -json: fail if counts or ratios are worse than there")
 	profiles := flag.String("profiles", "", "folder for profiles of the operator")
 	flag.Parse()
+	setups, err := setupsOf(*sizes, *spread)
+	if err != nil {
+		return err
+	}
 	var all []result
-	for text := range strings.SplitSeq(*sizes, ",") {
-		size, err := strconv.Atoi(text)
-		if err != nil || size < 10 {
-			return fmt.Errorf("-sizes: %q is no number of 10 or more", text)
-		}
-		for text := range strings.SplitSeq(*spread, ",") {
-			namespaces, err := strconv.Atoi(text)
-			if err != nil || namespaces < 1 {
-				return fmt.Errorf("-namespaces: %q is no number of 1 or more", text)
+	for _, s := range setups {
+		s.Idle, s.Profiles = *idle, *profiles
+		for run := range *runs {
+			r, err := runOnce(ctx, s)
+			if err != nil {
+				return fmt.Errorf("%d policies in %d namespaces, run %d: %w", s.Policies, s.Namespaces, run+1, err)
 			}
-			for run := range *runs {
-				r, err := runOnce(ctx, setup{Policies: size, Namespaces: namespaces, Idle: *idle, Profiles: *profiles})
-				if err != nil {
-					return fmt.Errorf("%d policies in %d namespaces, run %d: %w", size, namespaces, run+1, err)
-				}
-				all = append(all, r)
-				fmt.Fprintf(os.Stderr, "%s\n", r.line())
+			all = append(all, r)
+			relate(all)
+			fmt.Fprintln(os.Stderr, r.line())
+			if err := writeResults(*out, all); err != nil { // a long measurement may be cut short
+				return err
 			}
 		}
 	}
-	relate(all)
 	fmt.Print(table(all))
-	if *out != "" {
-		if err := writeResults(*out, all); err != nil {
-			return err
-		}
-	}
 	if *recorded == "" {
 		return nil
 	}
@@ -82,4 +75,37 @@ func measure(ctx context.Context) error {
 		return err
 	}
 	return compare(before, all)
+}
+
+// setupsOf combines numbers of policies with numbers of namespaces.
+func setupsOf(sizes, spread string) ([]setup, error) {
+	policies, err := numbers(sizes)
+	if err != nil {
+		return nil, fmt.Errorf("-sizes: %w", err)
+	}
+	namespaces, err := numbers(spread)
+	if err != nil {
+		return nil, fmt.Errorf("-namespaces: %w", err)
+	}
+	var out []setup
+	for _, p := range policies {
+		for _, n := range namespaces {
+			if n <= p {
+				out = append(out, setup{Policies: p, Namespaces: n})
+			}
+		}
+	}
+	return out, nil
+}
+
+func numbers(list string) ([]int, error) {
+	var out []int
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is no number of 1 or more", text)
+		}
+		out = append(out, n)
+	}
+	return out, nil
 }
