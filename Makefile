@@ -169,7 +169,7 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s).
 
 .PHONY: build
 build: ## Build bin/mta-sts-operator, and bin/mta-sts-server, which its command serve becomes.
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ . ./cmd/mta-sts-server
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/ . ./internal/policyserver/mta-sts-server
 
 .PHONY: run
 run: ## Run the manager on this machine against the cluster of the current kubeconfig.

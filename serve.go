@@ -14,7 +14,7 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 )
 
-// serverProgram is cmd/mta-sts-server as it lies beside the operator in an image.
+// serverProgram is internal/policyserver/mta-sts-server as it lies beside the operator in an image.
 const serverProgram = "mta-sts-server"
 
 func serveCommand() *cobra.Command {

@@ -32,7 +32,7 @@ func (r *release) build(ctx context.Context, work string) ([]binary, error) {
 		}
 		if p.os == "linux" {
 			b.server = filepath.Join(work, p.String(), "mta-sts-server")
-			if err := r.compile(ctx, p, b.server, "./cmd/mta-sts-server"); err != nil {
+			if err := r.compile(ctx, p, b.server, "./internal/policyserver/mta-sts-server"); err != nil {
 				return nil, err
 			}
 		}

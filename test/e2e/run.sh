@@ -71,7 +71,7 @@ image e2e.local/world:1 "$debian_world" -base "$debian_world/rootfs.tar"
 # The operator as it is released, and once more, to upgrade to.
 version=$(git describe --tags --always --dirty 2>/dev/null || echo dev)
 for tag in e2e e2e-next; do
-  static -trimpath -ldflags "-s -w -X main.version=$version${tag#e2e}" -o "$out/" . ./cmd/mta-sts-server
+  static -trimpath -ldflags "-s -w -X main.version=$version${tag#e2e}" -o "$out/" . ./internal/policyserver/mta-sts-server
   "$out/image" -name "docker.io/library/mta-sts-operator:$tag" -o "$out/operator-$tag.tar" -user 65532:65532 \
     -file "$certificates=$certificates" -file "$out/mta-sts-operator=/mta-sts-operator" \
     -file "$out/mta-sts-server=/mta-sts-server" \
