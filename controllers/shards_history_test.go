@@ -125,23 +125,25 @@ func (h *shardHistory) step(ctx context.Context) error {
 		h.resize(h.anyDomain())
 	case k < 20:
 		h.remove(h.anyDomain())
-	case k < 22:
+	case k < 24:
 		h.tell("every policy is edited")
 		for _, domain := range h.domains {
 			if h.live(domain) != nil {
 				h.resize(domain)
 			}
 		}
-	case k < 42:
+	case k < 44:
 		h.tell("pass: %v", h.leader.pass(ctx))
-	case k < 46:
+	case k < 48:
 		h.restart(ctx)
-	case k < 50 && len(h.deposed) > 0:
-		h.tell("writes of one that is deposed arrive: %v", h.deposed[0].pass(ctx))
-		h.deposed = h.deposed[1:]
-	case k < 51:
+	case k < 54:
+		for _, o := range h.deposed {
+			h.tell("writes of one that is deposed arrive: %v", o.pass(ctx))
+		}
+		h.deposed = nil
+	case k < 56:
 		h.deleteByHand(h.random.IntN(len(h.shards)))
-	case k < 55:
+	case k < 60:
 		h.roll()
 	default:
 		return h.sync(h.pods[h.random.IntN(len(h.pods))])
@@ -159,18 +161,23 @@ func (h *shardHistory) deleteByHand(n int) {
 	}
 }
 
-// restart ends the operator amid a pass, after any write, and starts the next.
+// restart puts another operator in the place of the leader, which ends amid a pass, after any write, or loses
+// its lease with the writes of a pass still under way.
 func (h *shardHistory) restart(ctx context.Context) {
 	for _, versions := range h.shards {
 		if last(versions) == nil {
 			return
 		}
 	}
-	h.left = h.random.IntN(4)
-	h.tell("last pass, with %d writes: %v", h.left, h.leader.pass(ctx))
-	h.left = -1
-	h.leader.cache.frozen = true
-	h.deposed = append(h.deposed, h.leader)
+	if h.random.IntN(2) == 0 {
+		h.left = h.random.IntN(4)
+		h.tell("last pass, with %d writes: %v", h.left, h.leader.pass(ctx))
+		h.left = -1
+	} else {
+		h.leader.catchUp()
+		h.leader.cache.frozen = true
+		h.deposed = append(h.deposed, h.leader)
+	}
 	h.leader = h.newOperator()
 }
 

@@ -81,7 +81,7 @@ func (s *shardServer) write(object client.Object) error {
 	shard.ResourceVersion = strconv.Itoa(s.version)
 	s.shards[n] = append(s.shards[n], shard.DeepCopy())
 	s.writes = append(s.writes, n)
-	if s.faulty && s.random.IntN(10) == 0 {
+	if s.faulty && s.random.IntN(3) == 0 {
 		return errTimeout
 	}
 	return nil
