@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -152,7 +153,10 @@ func TestARecordThatExternalDNSMayNotRemoveIsNamedWhileItIsWaitedFor(t *testing.
 		pub := s.publication()
 		s.Expect(pub.Status.Until.Time).To(BeTemporally("==", pub.Spec.Retirement.AbsentSince.Add(300*time.Second)))
 		s.clock.Step(6 * time.Minute)
-		s.touch(s.publication(), "domain", 1)
+		if pub := s.publication(); pub != nil { // a look that was due anyway may have ended it already
+			patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"example.com/touched":"1"}}}`))
+			s.Expect(client.IgnoreNotFound(s.api.Patch(s.ctx, pub, patch))).To(Succeed())
+		}
 		s.everythingGone()
 	})
 }
