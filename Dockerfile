@@ -12,7 +12,7 @@ ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod \
     --mount=type=cache,target=/root/.cache/go-build \
     CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    mkdir /out && go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ . ./internal/policyserver/mta-sts-server
+    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /out/ . ./internal/policyserver/mta-sts-server
 
 FROM scratch
 ARG VERSION=dev
