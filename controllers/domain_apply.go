@@ -59,7 +59,7 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 		s.observation.Servers = publication.Servers{} // what pods said was about another instance
 	}
 	s.publication, s.stands = updated, true
-	s.memory.wrote[updated.UID] = updated
+	s.memory.keep(updated)
 	s.memory.world = nil
 	return nil
 }

@@ -19,14 +19,14 @@ func (r *domainReconciler) newestEndpoint(ctx context.Context, s *scope, key cli
 	if cached == nil { // either the cache does not show it yet, or somebody deleted it
 		known, err = get(ctx, r.live, key.Namespace, key.Name, &externaldnsv1alpha1.DNSEndpoint{})
 		if err == nil && known == nil {
-			delete(s.memory.endpoints, key)
+			s.memory.dropEndpoint(key)
 		}
 		return known, err
 	}
 	if newer(known, cached) {
 		return known, nil
 	}
-	delete(s.memory.endpoints, key)
+	s.memory.dropEndpoint(key)
 	return cached, nil
 }
 
@@ -38,8 +38,8 @@ func (r *domainReconciler) writeEndpoint(ctx context.Context, s *scope, desired,
 		}
 	}
 	seen, err := r.children.endpoint(ctx, desired, known)
-	if seen != nil {
-		s.memory.endpoints[client.ObjectKeyFromObject(seen)] = seen
+	if seen != nil && seen != known { // else the cache has it, or what is remembered
+		s.memory.keepEndpoint(seen)
 	}
 	return err
 }
@@ -49,6 +49,6 @@ func (r *domainReconciler) removeEndpoint(ctx context.Context, s *scope, known *
 	if known == nil {
 		return nil
 	}
-	delete(s.memory.endpoints, client.ObjectKeyFromObject(known))
+	s.memory.dropEndpoint(client.ObjectKeyFromObject(known))
 	return r.children.remove(ctx, known)
 }

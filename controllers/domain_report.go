@@ -103,7 +103,7 @@ func (r *domainReconciler) reportPolicy(ctx context.Context, m *memory, policy *
 	case err != nil:
 		return false, fmt.Errorf("reporting policy %s/%s: %w", policy.Namespace, policy.Name, err)
 	}
-	m.wrote[updated.UID] = updated
+	m.keep(updated)
 	r.tellTurns(policy, updated)
 	return true, nil
 }
@@ -153,7 +153,7 @@ func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) erro
 	}
 	r.tellStall(s, s.publication.Status.Conditions, status.Conditions)
 	s.publication = updated
-	s.memory.wrote[updated.UID] = updated
+	s.memory.keep(updated)
 	return nil
 }
 

@@ -64,7 +64,7 @@ func (m *memories) of(domain string) *memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.byDomain[domain] == nil {
-		m.byDomain[domain] = &memory{domain: domain, mxSeen: map[string]time.Time{}, wrote: map[types.UID]client.Object{}, endpoints: map[client.ObjectKey]*externaldnsv1alpha1.DNSEndpoint{}}
+		m.byDomain[domain] = &memory{domain: domain, mxSeen: map[string]time.Time{}}
 	}
 	return m.byDomain[domain]
 }
@@ -109,8 +109,33 @@ func newest[T client.Object](m *memory, cached T) T {
 	if ok && newer(wrote, cached) {
 		return wrote
 	}
-	delete(m.wrote, cached.GetUID())
+	if delete(m.wrote, cached.GetUID()); len(m.wrote) == 0 {
+		m.wrote = nil // an emptied map keeps its room, for each of thousands of domains
+	}
 	return cached
+}
+
+// keep remembers the version that came of a write.
+func (m *memory) keep(wrote client.Object) {
+	if m.wrote == nil {
+		m.wrote = map[types.UID]client.Object{}
+	}
+	m.wrote[wrote.GetUID()] = wrote
+}
+
+// keepEndpoint remembers a DNSEndpoint as the API server had it.
+func (m *memory) keepEndpoint(seen *externaldnsv1alpha1.DNSEndpoint) {
+	if m.endpoints == nil {
+		m.endpoints = map[client.ObjectKey]*externaldnsv1alpha1.DNSEndpoint{}
+	}
+	m.endpoints[client.ObjectKeyFromObject(seen)] = seen
+}
+
+// dropEndpoint forgets it.
+func (m *memory) dropEndpoint(key client.ObjectKey) {
+	if delete(m.endpoints, key); len(m.endpoints) == 0 {
+		m.endpoints = nil
+	}
 }
 
 func (m *memory) sawMX(host string, until time.Time) {
