@@ -87,6 +87,7 @@ func (r *domainReconciler) create(ctx context.Context, s *scope, spec v1alpha1.M
 		return fmt.Errorf("creating publication %s: %w", s.domain, err)
 	}
 	s.publication, s.stands = created, true
+	s.memory.begun = created.UID
 	s.memory.world = nil // it was what a beginning needs to know; the next one looks again
 	return nil
 }

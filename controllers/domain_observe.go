@@ -67,7 +67,7 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 	if err := r.observeChildren(ctx, s); err != nil {
 		return nil, err
 	}
-	s.observation.UID = string(s.publication.UID)
+	s.observation.UID, s.observation.Begun = string(s.publication.UID), s.publication.UID == s.memory.begun
 	if current := s.publication.Spec.Current; current != nil {
 		s.observation.Servers = r.instances.view(s.publication.Namespace, domain, current.ID)
 	}

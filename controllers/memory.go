@@ -23,6 +23,8 @@ type memory struct {
 	domain string
 	// publication is the UID of the publication that the rest is about.
 	publication types.UID
+	// begun is the UID of the publication that this operator has made.
+	begun types.UID
 
 	world  *publication.World
 	dns    *publication.DNS

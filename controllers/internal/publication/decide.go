@@ -63,13 +63,17 @@ func (p *pass) need(n Need) bool {
 func (p *pass) trustOnlyOurs() bool {
 	g := p.o.Greater
 	unknown := g != nil && g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0
-	restored := p.Spec.AnnouncedID != "" && p.Spec.UID != p.o.UID
-	if restored {
+	// Of a copy that has announced nothing the original may have: its UID is written down with its first
+	// announcement. An operator that has just taken over cannot tell it from a beginning, and looks.
+	copied := p.Spec.UID != p.o.UID && !p.o.Begun
+	if copied {
 		if p.o.World == nil || p.worldPending() {
 			return p.waitForWorld()
 		}
 		p.enterFound()
 		p.Spec.UID = p.o.UID
+	}
+	if copied && p.Spec.AnnouncedID != "" {
 		// How far a retirement had come then says nothing about now, nor since when the policy is gone: it
 		// may be restored a moment after the publication.
 		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil

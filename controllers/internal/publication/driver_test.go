@@ -68,6 +68,7 @@ type world struct {
 		dns    *DNS
 		mx     *MX
 		public *Public
+		begun  string
 	}
 	wake, rest time.Time
 	restFor    string
@@ -139,7 +140,7 @@ func (w *world) clock() time.Time { return w.now.Add(w.skew) }
 
 // restart forgets what the operator remembers; a new leader may have another clock.
 func (w *world) restart(skew time.Duration) {
-	w.memory.world, w.memory.dns, w.memory.mx, w.memory.public = nil, nil, nil, nil
+	w.memory.world, w.memory.dns, w.memory.mx, w.memory.public, w.memory.begun = nil, nil, nil, nil, ""
 	w.rest, w.restFor, w.skew, w.wake = time.Time{}, "", skew, w.now
 }
 
@@ -159,7 +160,7 @@ func (w *world) newUID() {
 
 func (w *world) observe() Observation {
 	o := Observation{
-		UID: w.uid, Claim: w.claim, World: w.memory.world, Public: w.memory.public, DNS: w.memory.dns, MX: w.memory.mx,
+		UID: w.uid, Begun: w.uid == w.memory.begun, Claim: w.claim, World: w.memory.world, Public: w.memory.public, DNS: w.memory.dns, MX: w.memory.mx,
 		TXTObject: w.txt, Prepared: w.prepared, PreparedIn: time.Minute, TTLSeconds: w.ttl, RetirementHeld: w.retirementHeld,
 	}
 	if w.spec == nil {
@@ -510,6 +511,7 @@ func (w *world) write(spec *v1alpha1.MTASTSPublicationSpec) {
 	}
 	if w.spec == nil {
 		w.newUID()
+		w.memory.begun = w.uid
 	}
 	w.spec = spec.DeepCopy()
 	w.writes++

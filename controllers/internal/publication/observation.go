@@ -166,6 +166,8 @@ type Greater struct {
 type Observation struct {
 	// UID is the publication's metadata.uid.
 	UID string
+	// Begun is set by the operator that made this publication: nothing can have been announced before.
+	Begun bool
 	// Claim is the policy to follow; nil if there is none.
 	Claim   *Claim
 	World   *World

@@ -52,6 +52,30 @@ func TestARestoredPublicationMintsAboveWhatDNSShows(t *testing.T) {
 	w.stayQuiet(day)
 }
 
+// The copy is from before the first announcement, which was held; senders hold what was announced since.
+func TestACopyFromBeforeTheFirstAnnouncementEntersWhatDNSShows(t *testing.T) {
+	w := newWorld(t)
+	w.mx = []string{mx1, mx2}
+	w.want(enforce(mx1))
+	w.until(v1alpha1.StateHeld, 10*time.Minute)
+	copied := w.spec.DeepCopy()
+	b := w.inForce(enforce(mx1, mx2))
+	w.advance(time.Hour)
+	w.foreign = &Seen{ID: b, Policy: enforce(mx1, mx2)}
+	w.want(enforce(mx1))
+	w.lose()
+	w.restore(copied)
+	w.until(v1alpha1.StateHeld, 10*time.Minute)
+	want := &v1alpha1.LedgerEntry{ID: b, MX: []string{mx1, mx2}, MaxAgeSeconds: week, Origin: v1alpha1.OriginFound}
+	if diff := cmp.Diff(want, w.entry(b)); diff != "" {
+		t.Errorf("found entry (-want +got):\n%s", diff)
+	}
+	if w.spec.UID != w.uid || w.told(v1alpha1.ReasonRestored) != 0 {
+		t.Errorf("uid %q of %q, told %d times", w.spec.UID, w.uid, w.told(v1alpha1.ReasonRestored))
+	}
+	w.stayQuiet(time.Hour)
+}
+
 func TestARestoredPublicationMintsEvenWhenNothingDiffers(t *testing.T) {
 	w := newWorld(t)
 	a := w.inForce(trial(mx1))

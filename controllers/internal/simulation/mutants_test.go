@@ -103,7 +103,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I3", name: "a restored copy goes on as if nothing had happened", file: "decide.go",
-		old: "restored := p.Spec.AnnouncedID != \"\" && p.Spec.UID != p.o.UID", new: "restored := false",
+		old: "copied := p.Spec.UID != p.o.UID && !p.o.Begun", new: "copied := false",
 	},
 	{
 		promise: "I3", name: "a restored copy needs no fresh id", file: "decide.go",
@@ -115,7 +115,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I3", name: "every new leader mints a fresh id", file: "decide.go",
-		old: "restored := p.Spec.AnnouncedID != \"\" && p.Spec.UID != p.o.UID", new: "restored := p.Spec.AnnouncedID != \"\" && (p.Spec.UID != p.o.UID || p.o.DNS == nil && p.o.Public == nil)",
+		old: "copied := p.Spec.UID != p.o.UID && !p.o.Begun", new: "copied := p.Spec.UID != p.o.UID && !p.o.Begun || p.o.DNS == nil && p.o.Public == nil",
 	},
 	{
 		promise: "I3", name: "a policy of another name gets a fresh id", file: "decide.go",

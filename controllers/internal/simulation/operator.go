@@ -20,6 +20,7 @@ type operator struct {
 	tm publication.Timings
 	// reports are what the pods answered when they were last asked; nil after a restart.
 	reports map[string]report
+	begun   string // UID of the publication that it has made
 	world   *publication.World
 	dns     *publication.DNS
 	mxSeen  *publication.MX
@@ -95,7 +96,7 @@ func (s *sim) pass() {
 
 func (s *sim) observe() publication.Observation {
 	o := publication.Observation{
-		UID: s.uid, Claim: s.claim, World: s.world, Public: s.public, DNS: s.dns, MX: s.mxSeen,
+		UID: s.uid, Begun: s.uid == s.begun, Claim: s.claim, World: s.world, Public: s.public, DNS: s.dns, MX: s.mxSeen,
 		TXTObject: s.txt, TTLSeconds: int32(s.ttl.Seconds()), RetirementHeld: s.retirementHeld,
 	}
 	if s.spec == nil {
@@ -187,6 +188,7 @@ func (s *sim) write(spec *v1alpha1.MTASTSPublicationSpec) {
 	s.checkWrite(s.spec, spec)
 	if s.spec == nil {
 		s.uid = s.newUID("uid-")
+		s.begun = s.uid
 	}
 	if s.chance(4) {
 		s.after(s.within(pick(s, 15*time.Second, 2*time.Minute)), s.unluckyStart)
