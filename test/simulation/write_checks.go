@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -96,7 +97,11 @@ func (s *sim) checkRemoved(c change) {
 		return
 	}
 	d := s.domain(c.name)
-	if c.before.GetAnnotations()[v1alpha1.TransferToAnnotation] == "" {
+	handed := slices.ContainsFunc(s.publications(c.name), func(p *v1alpha1.MTASTSPublication) bool {
+		before, ok := c.before.(*v1alpha1.MTASTSPublication)
+		return ok && mtasts.ID(p.Spec.LastID).Compare(mtasts.ID(before.Spec.LastID)) >= 0
+	})
+	if c.before.GetAnnotations()[v1alpha1.TransferToAnnotation] == "" || !handed {
 		s.excuse(d, 2*time.Hour) // a copy that somebody restored beside it takes over, as old as it is
 		return
 	}
