@@ -237,16 +237,6 @@ func (d *DNS) replace(name string, rtype uint16, rrs []dns.RR) {
 	}
 }
 
-// count adds to the names at which a record set makes a name exist.
-func (d *DNS) count(name string, n int) {
-	for name != "" {
-		if d.names[name] += n; d.names[name] == 0 {
-			delete(d.names, name)
-		}
-		_, name, _ = strings.Cut(name, ".")
-	}
-}
-
 // keys returns the keys of all record sets, by name and type.
 func (d *DNS) keys() []recordKey {
 	d.mu.Lock()

@@ -106,6 +106,16 @@ func (d *DNS) exists(name string) bool {
 	return name == apex(name) || name == nameServer || d.names[name] > 0
 }
 
+// count adds to the names at which a record set makes a name exist.
+func (d *DNS) count(name string, n int) {
+	for name != "" {
+		if d.names[name] += n; d.names[name] == 0 {
+			delete(d.names, name)
+		}
+		_, name, _ = strings.Cut(name, ".")
+	}
+}
+
 // apex returns the apex of the zone a name lies in: its last two labels.
 func apex(name string) string {
 	labels := dns.SplitDomainName(name)

@@ -3,10 +3,8 @@ package harness
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -20,11 +18,8 @@ import (
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	edns "sigs.k8s.io/external-dns/apis/v1alpha1"
-
-	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 )
 
 // fleetWorkers is how many objects a fleet works on at once.
@@ -63,42 +58,15 @@ type fleetRoute struct {
 // per policy is handled when it changes. Its models have no faults; World.ExternalDNS, World.CA and
 // World.Ingress are nil. The CRDs of cert-manager and external-dns must be there.
 func StartFleet(ctx context.Context, cfg *rest.Config, o Options) (*World, error) {
-	o = o.withDefaults()
-	w := &World{}
-	if err := w.startFleet(ctx, cfg, o); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting the fleet's world: %w", err), w.Stop())
-	}
-	return w, nil
+	return build(ctx, cfg, o, (*World).startFleet)
 }
 
-func (w *World) startFleet(ctx context.Context, cfg *rest.Config, o Options) error {
-	ctx, cancel := context.WithCancel(ctx)
-	w.stop = append(w.stop, func() error { cancel(); return nil })
-	clk := clock.RealClock{}
-	api, err := connect(ctx, cfg, o.Logger)
-	if err != nil {
-		return err
-	}
-	w.live = api.live
-	w.stop = append(w.stop, api.close)
-	dir, err := os.MkdirTemp("", "mta-sts-harness-")
-	if err != nil {
-		return fmt.Errorf("making a directory for volumes: %w", err)
-	}
-	w.stop = append(w.stop, func() error { return os.RemoveAll(dir) })
-	runtime := newLoopbackRuntime(ctx, dir, policyserver.Options{
-		RescanInterval: o.RescanInterval, DrainDelay: o.DrainDelay, Logger: o.Logger.With("component", "policyserver"),
-	})
-	w.stop = append(w.stop, func() error { runtime.close(); return nil })
-
-	nodes := NewNodes()
-	w.DNS = NewDNS(clk)
-	w.Kubelet = NewKubelet(api.cached, api.live, clk, nodes, runtime, o.Kubelet)
-	if w.authority, err = NewAuthority(clk); err != nil {
+func (w *World) startFleet(ctx context.Context, g *ground, o Options) (err error) {
+	if w.authority, err = NewAuthority(g.clock); err != nil {
 		return err
 	}
 	f := &fleet{
-		api: api, dns: w.DNS, authority: w.authority, ingress: NewIngress(api.cached, PodAddress),
+		api: g.api, dns: w.DNS, authority: w.authority, ingress: NewIngress(g.api.cached, PodAddress),
 		queue:        workqueue.NewTyped[fleetKey](),
 		certificates: map[string]*tls.Certificate{}, routes: map[string]fleetRoute{}, records: map[types.NamespacedName][]recordKey{},
 	}
@@ -110,7 +78,7 @@ func (w *World) startFleet(ctx context.Context, cfg *rest.Config, o Options) err
 	}
 	w.stop = append(w.stop, f.close)
 	w.driver = newDriver(ctx, o, []*driven{
-		{name: "workload", step: NewWorkload(api.cached, api.live, clk, nodes, runtime).Step},
+		{name: "workload", step: g.workload().Step},
 		{name: "kubelet", step: w.Kubelet.Step},
 	})
 	w.stop = append(w.stop, w.driver.close)

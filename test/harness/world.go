@@ -83,44 +83,68 @@ type World struct {
 // external-dns may be missing and appear later; until then their models rest. The
 // world ends with Stop, or, but for its temporary files, with ctx.
 func Start(ctx context.Context, cfg *rest.Config, o Options) (*World, error) {
+	return build(ctx, cfg, o, (*World).start)
+}
+
+// ground is what every world stands on.
+type ground struct {
+	api     *api
+	clock   clock.RealClock
+	nodes   *Nodes
+	runtime *loopbackRuntime
+}
+
+// build lays the ground and starts what stands on it.
+func build(ctx context.Context, cfg *rest.Config, o Options, start func(*World, context.Context, *ground, Options) error) (*World, error) {
 	o = o.withDefaults()
 	if o.Config != nil {
 		cfg = o.Config
 	}
 	w := &World{}
-	if err := w.start(ctx, cfg, o); err != nil {
+	ctx, cancel := context.WithCancel(ctx)
+	w.stop = append(w.stop, func() error { cancel(); return nil })
+	g, err := w.layGround(ctx, cfg, o)
+	if err == nil {
+		err = start(w, ctx, g, o)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("starting the harness: %w", err), w.Stop())
 	}
 	return w, nil
 }
 
-func (w *World) start(ctx context.Context, cfg *rest.Config, o Options) error {
-	ctx, cancel := context.WithCancel(ctx)
-	w.stop = append(w.stop, func() error { cancel(); return nil })
-	clk := clock.RealClock{}
+// layGround connects to the API server and prepares for pods.
+func (w *World) layGround(ctx context.Context, cfg *rest.Config, o Options) (*ground, error) {
 	api, err := connect(ctx, cfg, o.Logger)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	w.live = api.live
 	w.stop = append(w.stop, api.close)
-
 	dir, err := os.MkdirTemp("", "mta-sts-harness-")
 	if err != nil {
-		return fmt.Errorf("making a directory for volumes: %w", err)
+		return nil, fmt.Errorf("making a directory for volumes: %w", err)
 	}
 	w.stop = append(w.stop, func() error { return os.RemoveAll(dir) })
 	runtime := newLoopbackRuntime(ctx, dir, policyserver.Options{
 		RescanInterval: o.RescanInterval, DrainDelay: o.DrainDelay, Logger: o.Logger.With("component", "policyserver"),
 	})
 	w.stop = append(w.stop, func() error { runtime.close(); return nil })
+	g := &ground{api: api, nodes: NewNodes(), runtime: runtime}
+	w.DNS = NewDNS(g.clock)
+	w.Kubelet = NewKubelet(api.cached, api.live, g.clock, g.nodes, runtime, o.Kubelet)
+	return g, nil
+}
 
-	nodes := NewNodes()
-	w.DNS = NewDNS(clk)
-	w.ExternalDNS = NewExternalDNS(api.cached, w.DNS, clk, o.ExternalDNSLag)
-	w.Ingress = NewIngress(api.cached, PodAddress)
-	w.Kubelet = NewKubelet(api.cached, api.live, clk, nodes, runtime, o.Kubelet)
-	if w.CA, err = NewCA(api.cached, clk, o.CertificateDelay); err != nil {
+// workload plays the cluster's own controllers of pods.
+func (g *ground) workload() *Workload {
+	return NewWorkload(g.api.cached, g.api.live, g.clock, g.nodes, g.runtime)
+}
+
+func (w *World) start(ctx context.Context, g *ground, o Options) (err error) {
+	w.ExternalDNS = NewExternalDNS(g.api.cached, w.DNS, g.clock, o.ExternalDNSLag)
+	w.Ingress = NewIngress(g.api.cached, PodAddress)
+	if w.CA, err = NewCA(g.api.cached, g.clock, o.CertificateDelay); err != nil {
 		return err
 	}
 	w.authority = w.CA.Authority
@@ -129,11 +153,11 @@ func (w *World) start(ctx context.Context, cfg *rest.Config, o Options) error {
 	}
 	w.Ingress.onState = w.https.gate.setRefuse
 	w.driver = newDriver(ctx, o, []*driven{
-		{name: "workload", step: NewWorkload(api.cached, api.live, clk, nodes, runtime).Step},
+		{name: "workload", step: g.workload().Step},
 		{name: "kubelet", step: w.Kubelet.Step},
-		{name: "ca", step: w.CA.Step, api: api, kind: &cmv1.Certificate{}},
+		{name: "ca", step: w.CA.Step, api: g.api, kind: &cmv1.Certificate{}},
 		{name: "ingress", step: w.Ingress.Step},
-		{name: "external-dns", step: w.ExternalDNS.Step, api: api, kind: &edns.DNSEndpoint{}},
+		{name: "external-dns", step: w.ExternalDNS.Step, api: g.api, kind: &edns.DNSEndpoint{}},
 	})
 	w.stop = append(w.stop, w.driver.close)
 	return nil
