@@ -1,28 +1,30 @@
 package controllers
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
 
 func TestProgressIsToldLessAndLessOften(t *testing.T) {
-	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	var p progress
-	var told []time.Duration
-	for now := time.Duration(0); now < 2*time.Minute; now += time.Second {
-		if p.wait(1, start.Add(now), 2*time.Second) == 0 {
-			p.told(start.Add(now))
-			told = append(told, now)
+	var told []int
+	for second := range 200 {
+		now := testNow.Add(time.Duration(second) * time.Second)
+		if p.wait(1, now, 2*time.Second) == 0 {
+			p.told(now, time.Minute)
+			told = append(told, second)
 		}
 	}
-	if want := []time.Duration{2, 4, 8, 16, 32, 64}; len(told) != len(want) {
-		t.Errorf("told at %v, want at %v seconds", told, want)
+	if want := []int{2, 4, 8, 16, 32, 64, 124, 184}; !slices.Equal(told, want) {
+		t.Errorf("told after %v seconds, want %v", told, want)
 	}
-	later := start.Add(2 * time.Minute)
-	if got := p.wait(1, later, 2*time.Second); got != 8*time.Second {
-		t.Errorf("two minutes after the beginning the news have to wait %s, want the 8 s that are left of 128", got)
+	day := testNow.Add(24 * time.Hour)
+	p.told(day, time.Minute)
+	if got := p.wait(1, day, 2*time.Second); got != time.Minute {
+		t.Errorf("after a day the news have to wait %s, want a minute", got)
 	}
-	if got := p.wait(2, later, 2*time.Second); got != 2*time.Second {
+	if got := p.wait(2, day, 2*time.Second); got != 2*time.Second {
 		t.Errorf("the news of another edit have to wait %s, want 2 s", got)
 	}
 }

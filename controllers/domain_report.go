@@ -83,7 +83,7 @@ func (r *domainReconciler) reportWinner(ctx context.Context, s *scope) error {
 	}
 	wrote, err := r.reportPolicy(ctx, s.memory, s.winner, status)
 	if wrote {
-		s.memory.progress.told(now.Time)
+		s.memory.progress.told(now.Time, r.Timings.PollMost)
 	}
 	return err
 }
