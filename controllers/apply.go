@@ -12,7 +12,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/client-go/util/csaupgrade"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
@@ -62,7 +66,11 @@ func (c children) apply(ctx context.Context, desired any, cached client.Object) 
 	if err := resources.Stamp(u); err != nil {
 		return err
 	}
-	if cached != nil {
+	if cached == nil {
+		if done, err := c.create(ctx, u); done || err != nil {
+			return err
+		}
+	} else {
 		have, err := runtime.DefaultUnstructuredConverter.ToUnstructured(cached)
 		if err != nil {
 			return fmt.Errorf("converting %s %s: %w", u.GetKind(), u.GetName(), err)
@@ -70,7 +78,8 @@ func (c children) apply(ctx context.Context, desired any, cached client.Object) 
 		if resources.Covers(have, u.Object) {
 			return nil
 		}
-	} else if err := c.refuseForeign(ctx, u.DeepCopy()); err != nil {
+	}
+	if err := c.takeOwnership(ctx, u.DeepCopy(), cached != nil); err != nil {
 		return err
 	}
 	err = c.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), client.ForceOwnership)
@@ -80,21 +89,43 @@ func (c children) apply(ctx context.Context, desired any, cached client.Object) 
 	return nil
 }
 
-// refuseForeign makes sure that an object the cache does not hold, because it bears no label of
-// ours, is not silently taken over. One with our label and our domain is adopted.
-func (c children) refuseForeign(ctx context.Context, desired client.Object) error {
-	want := desired.GetAnnotations()[v1alpha1.DomainAnnotation]
-	kind, name := desired.GetObjectKind().GroupVersionKind().Kind, desired.GetName()
-	err := c.live.Get(ctx, client.ObjectKeyFromObject(desired), desired)
+// create makes an object that the cache does not hold; false if there is one, as when it lost the label of
+// ours. It takes one request: an apply would silently take over what is there, and has to be preceded by a look.
+func (c children) create(ctx context.Context, u *unstructured.Unstructured) (done bool, err error) {
+	err = c.client.Create(ctx, u.DeepCopy())
+	if apierrors.IsAlreadyExists(err) {
+		return false, nil
+	}
+	return true, wrap(err, "creating %s %s/%s", u.GetKind(), u.GetNamespace(), u.GetName())
+}
+
+// takeOwnership prepares a live object for being applied. Of those that the cache does not know, one with our
+// label and our domain is adopted, any other refused. The fields it was created with are turned into applied
+// ones: those that are not desired any more would stay otherwise.
+func (c children) takeOwnership(ctx context.Context, live *unstructured.Unstructured, known bool) error {
+	want := live.GetAnnotations()[v1alpha1.DomainAnnotation]
+	kind, name := live.GetKind(), live.GetName()
+	err := c.live.Get(ctx, client.ObjectKeyFromObject(live), live)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
 	case err != nil:
-		return fmt.Errorf("reading %s %s/%s: %w", kind, desired.GetNamespace(), name, err)
-	case !isOurs(desired, want):
+		return fmt.Errorf("reading %s %s/%s: %w", kind, live.GetNamespace(), name, err)
+	case !known && !isOurs(live, want):
 		return &nameTakenError{kind: kind, name: name}
 	}
-	return nil
+	created := func(f metav1.ManagedFieldsEntry) bool {
+		return f.Manager == FieldOwner && f.Operation == metav1.ManagedFieldsOperationUpdate && f.Subresource == ""
+	}
+	if !slices.ContainsFunc(live.GetManagedFields(), created) {
+		return nil
+	}
+	patch, err := csaupgrade.UpgradeManagedFieldsPatch(live, sets.New(FieldOwner), FieldOwner)
+	if err != nil {
+		return fmt.Errorf("reading the managed fields of %s %s/%s: %w", kind, live.GetNamespace(), name, err)
+	}
+	err = c.client.Patch(ctx, live, client.RawPatch(types.JSONPatchType, patch))
+	return wrap(err, "taking the ownership of %s %s/%s", kind, live.GetNamespace(), name)
 }
 
 // isOurs decides by label and domain, never by ownership: restored and orphaned objects have no owner.

@@ -27,6 +27,9 @@ func (r *domainReconciler) apply(ctx context.Context, s *scope) error {
 	if d.Remove {
 		return r.removeAll(ctx, s)
 	}
+	if s.publication == nil {
+		return r.create(ctx, s)
+	}
 	if err := r.record(ctx, s); err != nil {
 		return err
 	}
@@ -37,12 +40,9 @@ func (r *domainReconciler) apply(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// record writes the publication down: created, or patched with the resourceVersion it was read at.
+// record writes the publication down, patched with the resourceVersion it was read at.
 func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 	spec := *s.decision.Spec
-	if s.publication == nil {
-		return r.create(ctx, s, spec)
-	}
 	updated := s.publication.DeepCopy()
 	updated.Spec = spec
 	if s.winner != nil { // the word was about another disappearance than the next one
@@ -64,9 +64,10 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 	return nil
 }
 
-// create makes the publication, unless the API server knows one that the cache does not show.
-func (r *domainReconciler) create(ctx context.Context, s *scope, spec v1alpha1.MTASTSPublicationSpec) error {
-	exists, err := r.incumbentElsewhere(ctx, s.domain)
+// create makes the publication, and nothing else: the next pass begins when the cache shows it, and by then
+// it shows every older one of the domain as well, which would be the incumbent. So nobody has to ask for those.
+func (r *domainReconciler) create(ctx context.Context, s *scope) error {
+	exists, err := r.incumbentElsewhere(ctx, s.winner)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (r *domainReconciler) create(ctx context.Context, s *scope, spec v1alpha1.M
 			Namespace: s.winner.Namespace, Name: s.domain,
 			Labels: map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy},
 		},
-		Spec: spec,
+		Spec: *s.decision.Spec,
 	}
 	if err := r.client.Create(ctx, created); err != nil {
 		if apierrors.IsAlreadyExists(err) {
@@ -86,7 +87,7 @@ func (r *domainReconciler) create(ctx context.Context, s *scope, spec v1alpha1.M
 		}
 		return fmt.Errorf("creating publication %s: %w", s.domain, err)
 	}
-	s.publication, s.stands = created, true
+	s.publication = created
 	s.memory.begun = created.UID
 	s.memory.world = nil // it was what a beginning needs to know; the next one looks again
 	return nil

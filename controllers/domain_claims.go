@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -235,20 +235,20 @@ func (r *domainReconciler) reallyUnclaimed(ctx context.Context, namespace, domai
 	return !slices.ContainsFunc(policies.Items, func(p v1alpha1.MTASTSPolicy) bool { return p.DeletionTimestamp.IsZero() }), nil
 }
 
-// incumbentElsewhere asks the API server for a publication of the domain that the cache does not show.
-func (r *domainReconciler) incumbentElsewhere(ctx context.Context, domain string) (bool, error) {
-	namespaces := r.Namespaces
-	if len(namespaces) == 0 {
-		namespaces = []string{metav1.NamespaceAll}
-	}
-	for _, namespace := range namespaces {
-		var publications v1alpha1.MTASTSPublicationList
-		err := r.live.List(ctx, &publications, client.InNamespace(namespace), client.MatchingFields{domainIndex: domain})
-		if err != nil {
-			return false, fmt.Errorf("listing publications of %s: %w", domain, err)
+// incumbentElsewhere asks for publications of a policy's domain in the operator's other namespaces. Only an
+// operator that is limited to some needs to: each has a cache of its own then, and one that shows all that is
+// older in its namespace proves nothing about the next.
+func (r *domainReconciler) incumbentElsewhere(ctx context.Context, p *v1alpha1.MTASTSPolicy) (bool, error) {
+	for _, namespace := range r.Namespaces {
+		if namespace == p.Namespace {
+			continue
 		}
-		if len(publications.Items) > 0 {
+		err := r.live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: p.Spec.Domain}, &v1alpha1.MTASTSPublication{})
+		if err == nil {
 			return true, nil
+		}
+		if !apierrors.IsNotFound(err) {
+			return false, fmt.Errorf("reading publication %s/%s: %w", namespace, p.Spec.Domain, err)
 		}
 	}
 	return false, nil

@@ -51,6 +51,13 @@ func (r *domainReconciler) reportOthers(ctx context.Context, s *scope) error {
 		if err := r.children.remove(ctx, present(txt)); err != nil {
 			return err
 		}
+		if other.UID == s.memory.begun && other.Spec.AnnouncedID == "" {
+			// Made a moment ago, while the cache did not show the older one: nobody has been promised anything.
+			if err := r.children.remove(ctx, other); err != nil {
+				return err
+			}
+			continue
+		}
 		updated := other.DeepCopy()
 		updated.Status.State = v1alpha1.StateConflict
 		updated.Status.ObservedGeneration = other.Generation
@@ -127,21 +134,12 @@ func (r *domainReconciler) tellTurns(before, after *v1alpha1.MTASTSPolicy) {
 // maxNote is what the API server accepts as the note of an event.
 const maxNote = 1024
 
-// reportPublication mirrors the state; a condition only while the publication has no policy to show more.
-// While a policy's change is on its way that policy tells of it.
+// reportPublication tells where a publication stands that has no policy; a policy's own status tells more.
 func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) error {
-	d := s.decision
-	if s.winner != nil && (d.State == v1alpha1.StateServing || d.State == v1alpha1.StateAnnouncing) {
-		return nil
+	var status v1alpha1.MTASTSPublicationStatus
+	if s.winner == nil {
+		status = r.unfollowedStatus(s)
 	}
-	status := *s.publication.Status.DeepCopy()
-	status.State = d.State
-	status.ObservedGeneration = s.publication.Generation
-	status.Until = nil
-	if !d.Until.IsZero() {
-		status.Until = new(metav1.NewTime(d.Until))
-	}
-	status.Conditions = handbookOf(r.Version).refer(r.publicationConditions(s))
 	if apiequality.Semantic.DeepEqual(s.publication.Status, status) {
 		return nil
 	}
@@ -157,13 +155,18 @@ func (r *domainReconciler) reportPublication(ctx context.Context, s *scope) erro
 	return nil
 }
 
-// publicationConditions is none while there is a policy, else the one that explains the publication.
-func (r *domainReconciler) publicationConditions(s *scope) []metav1.Condition {
-	if s.winner != nil {
-		return nil
-	}
+// unfollowedStatus is that of a publication without a policy, with the one condition that explains it.
+func (r *domainReconciler) unfollowedStatus(s *scope) v1alpha1.MTASTSPublicationStatus {
 	why := &retiree{scope: s, kinds: r.kinds, now: r.Clock.Now(), t: r.Timings}
-	return only(s.publication.Status.Conditions, why.condition())
+	status := v1alpha1.MTASTSPublicationStatus{
+		State:              s.decision.State,
+		ObservedGeneration: s.publication.Generation,
+		Conditions:         handbookOf(r.Version).refer(only(s.publication.Status.Conditions, why.condition())),
+	}
+	if !s.decision.Until.IsZero() {
+		status.Until = new(metav1.NewTime(s.decision.Until))
+	}
+	return status
 }
 
 // only is c alone, with the time of its transition.
@@ -198,9 +201,11 @@ func (r *domainReconciler) tell(ctx context.Context, s *scope) {
 		if e.Warning {
 			kind = corev1.EventTypeWarning
 		}
-		if s.winner != nil {
+		switch {
+		case e.Quiet:
+		case s.winner != nil:
 			r.recorder.Eventf(s.winner, s.publication, kind, e.Reason, "Publish", "%s", shorten(e.Message, maxNote))
-		} else {
+		default:
 			r.recorder.Eventf(s.publication, nil, kind, e.Reason, "Retire", "%s", shorten(e.Message, maxNote))
 		}
 		log.FromContext(ctx).Info(e.Message, "reason", e.Reason, "domain", s.domain, "namespace", s.publication.Namespace)

@@ -81,10 +81,13 @@ func (m *policyMetrics) Collect(out chan<- prometheus.Metric) {
 			return
 		}
 	}
+	told := map[string]v1alpha1.State{}
 	for i := range policies.Items {
-		m.collectPolicy(out, &policies.Items[i])
+		p := &policies.Items[i]
+		m.collectPolicy(out, p)
+		told[string(p.UID)] = p.Status.State
 	}
-	m.collectPublications(out, publications.Items)
+	m.collectPublications(out, publications.Items, told)
 }
 
 func (m *policyMetrics) collectPolicy(out chan<- prometheus.Metric, p *v1alpha1.MTASTSPolicy) {
@@ -139,11 +142,16 @@ func countMX(hosts []v1alpha1.MXHost) (live int, refused map[string]int) {
 	return live, refused
 }
 
-func (m *policyMetrics) collectPublications(out chan<- prometheus.Metric, publications []v1alpha1.MTASTSPublication) {
+// collectPublications takes the states of those that have a policy from what that tells: by UID.
+func (m *policyMetrics) collectPublications(out chan<- prometheus.Metric, publications []v1alpha1.MTASTSPublication, told map[string]v1alpha1.State) {
 	states := map[v1alpha1.State]int{}
 	for i := range publications {
 		p := &publications[i]
-		states[p.Status.State]++
+		state := p.Status.State
+		if state == "" && p.Spec.PolicyRef != nil {
+			state = told[p.Spec.PolicyRef.UID]
+		}
+		states[state]++
 		out <- prometheus.MustNewConstMetric(m.ledger, prometheus.GaugeValue, float64(len(p.Spec.Ledger)), p.Namespace, p.Spec.Domain)
 		if p.Status.Until != nil {
 			out <- prometheus.MustNewConstMetric(m.until, prometheus.GaugeValue, seconds(*p.Status.Until), p.Namespace, p.Spec.Domain)

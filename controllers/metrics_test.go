@@ -47,7 +47,6 @@ func TestMetricsShowEveryPolicyAsItsStatusDoes(t *testing.T) {
 	s.winner.Status = s.testStatus()
 	s.winner.Status.CertificateNotAfter = new(metav1.NewTime(time.Unix(1_800_000_000, 0)))
 	s.winner.Generation++ // an edit that has not been seen yet
-	s.publication.Status.State = v1alpha1.StateInForce
 	retiring := testPublication("sales", "q")
 	retiring.Spec.Domain = "example.org"
 	retiring.Status.State, retiring.Status.Until = v1alpha1.StateRetiring, new(metav1.NewTime(time.Unix(1_800_000_000, 0)))

@@ -39,6 +39,37 @@ type serverReconciler struct {
 
 	mu         sync.Mutex
 	namespaces map[string]*serverState
+	// rests are the times after a pass in which events make no other one.
+	rests map[string]rest
+}
+
+// rest is the time after a pass over a namespace.
+type rest struct {
+	since time.Time
+	wait  time.Duration
+}
+
+// perPublication is how long a namespace rests for each publication that a pass has gone through. A pass takes
+// a twentieth of that: where there are thousands, events that keep coming may not keep a core busy.
+const perPublication = 100 * time.Microsecond
+
+// soon is when an event should make a pass: a moment later, because others come with it.
+func (r *serverReconciler) soon(namespace string) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := r.rests[namespace]
+	return max(r.Timings.Coalesce, left(last.since, last.wait, r.Clock.Now()))
+}
+
+// rest notes the end of a pass.
+func (r *serverReconciler) rest(namespace string, publications int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if publications == 0 {
+		delete(r.rests, namespace)
+		return
+	}
+	r.rests[namespace] = rest{r.Clock.Now(), time.Duration(publications) * perPublication}
 }
 
 // serverState is what the controller remembers of one namespace between passes. Only its worker
@@ -76,7 +107,7 @@ func (r *serverReconciler) state(namespace string) *serverState {
 // thousand of them take some dozen writes; a single edit waits for nobody.
 func (s *serverState) wrote(now time.Time, t Timings) {
 	if now.Sub(s.writtenAt) < 2*s.gap {
-		s.gap = min(2*s.gap, t.CoalesceMost)
+		s.gap = min(4*s.gap, t.CoalesceMost)
 	} else {
 		s.gap = t.Coalesce
 	}
@@ -98,6 +129,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (rec
 	if err := r.client.List(ctx, &publications, client.InNamespace(key.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return reconcile.Result{}, fmt.Errorf("listing publications in %s: %w", key.Namespace, err)
 	}
+	defer func() { r.rest(key.Namespace, len(publications.Items)) }()
 	var after time.Duration
 	var err error
 	if len(publications.Items) == 0 {

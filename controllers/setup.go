@@ -147,10 +147,10 @@ func (r *domainReconciler) wakeAll(ctx context.Context) error {
 }
 
 // setupServers watches publications, the server's objects and its pods. A pass goes through all publications
-// of the namespace, and what wakes it comes in bursts: it is made a moment later, once for all of them.
+// of the namespace, and what wakes it comes in bursts: one is made for all that comes within a moment.
 func setupServers(mgr ctrl.Manager, r *serverReconciler) error {
 	soon := func(o client.Object, q workqueue.TypedRateLimitingInterface[namespaceKey]) {
-		q.AddAfter(namespaceKey{o.GetNamespace()}, r.Timings.Coalesce)
+		q.AddAfter(namespaceKey{o.GetNamespace()}, r.soon(o.GetNamespace()))
 	}
 	byNamespace := handler.TypedFuncs[client.Object, namespaceKey]{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[namespaceKey]) {

@@ -171,7 +171,7 @@ const (
 
 // Reasons of events that no condition bears.
 const (
-	// ReasonMinted: a new instance was recorded.
+	// ReasonMinted: a new instance was recorded, or, as an event, one that is taken for the worst.
 	ReasonMinted = "Minted"
 	// ReasonAnnounced: its id was handed to DNS.
 	ReasonAnnounced = "Announced"

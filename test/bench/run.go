@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mta-sts-operator/mta-sts-operator/controllers"
 )
 
 const (
@@ -140,8 +142,13 @@ func (r *result) quiet(ctx context.Context, f *fleet, phase string, before figur
 	}
 }
 
-// rest watches the operator while nothing happens.
+// rest watches the operator while nothing happens, once it has looked again at what came into force last.
 func (r *result) rest(ctx context.Context, f *fleet) error {
+	select {
+	case <-time.After(controllers.DefaultTimings().PollMost + settling):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	before, err := f.op.figures(ctx)
 	if err != nil {
 		return err

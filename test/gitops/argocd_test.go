@@ -124,7 +124,7 @@ func TestHealthChecksBearWhatTheOperatorMayLeaveOut(t *testing.T) {
 		"an alarm that is older than any policy":     {policyKind, alarmed(""), "Healthy"},
 		"an alarm under enforce":                     {policyKind, alarmed("enforce"), "Degraded"},
 		"a publication without status":               {publicationKind, `{spec: {domain: example.com}}`, "Progressing"},
-		"a publication that follows nobody yet":      {publicationKind, `{spec: {}, status: {observedGeneration: 1}}`, "Healthy"},
+		"a publication that follows nobody yet":      {publicationKind, `{spec: {}, status: {observedGeneration: 1}}`, "Progressing"},
 		"a publication with a condition of tomorrow": {publicationKind, `{spec: {}, status: {observedGeneration: 1, conditions: [{type: New}]}}`, "Progressing"},
 	} {
 		t.Run(name, func(t *testing.T) {

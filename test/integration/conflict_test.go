@@ -206,3 +206,40 @@ func TestAnObjectOfTheSameNameThatIsNotOursStaysWhatItIs(t *testing.T) {
 		})
 	}
 }
+
+// TestAPublicationThatTheCacheDoesNotShowStaysTheOnlyOne: the cache of an operator stopped before another
+// one brought the domain into force, from another namespace.
+func TestAPublicationThatTheCacheDoesNotShowStaysTheOnlyOne(t *testing.T) {
+	s := setScene(t)
+	s.startOperator()
+	other := s.newNamespace("other-")
+	ready := s.policy(inNamespace(other), withName("ready"), func(p *v1alpha1.MTASTSPolicy) { p.Spec.Domain = "ready." + s.domain })
+	s.create(ready)
+	s.Eventually(s.condition(ready, v1alpha1.ConditionReady)).ShouldNot(BeEmpty(), "its cache was never filled")
+	s.link.Freeze("mtastspublications")
+	second := s.anotherOperator(nil)
+	defer func() { s.Expect(second.Stop()).To(Succeed()) }()
+	older := s.policy(inNamespace(other), withDeletion(v1alpha1.DeletionOrphan))
+	s.create(older)
+	id := s.inForce(older)
+	s.pruned(older)
+	s.state(v1alpha1.StateOrphaned)
+	s.younger(s.publication())
+
+	newer := s.policy()
+	s.create(newer)
+	twin := &v1alpha1.MTASTSPublication{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: s.domain}}
+	s.Eventually(func() error { return s.api.Get(s.ctx, client.ObjectKeyFromObject(twin), twin) }).Should(Succeed())
+	s.Consistently(func(g Gomega) {
+		var ingresses networkingv1.IngressList
+		g.Expect(s.api.List(s.ctx, &ingresses, client.InNamespace(s.namespace))).To(Succeed())
+		g.Expect(ingresses.Items).To(BeEmpty())
+	}, 700*time.Millisecond).Should(Succeed())
+
+	s.link.Thaw()
+	s.gone(twin)
+	s.refused(newer, v1alpha1.ReasonDomainConflict, ContainSubstring("published from namespace "+other))
+	s.Expect(s.publication().Spec.AnnouncedID).To(Equal(id))
+	s.Expect(s.txt()).To(Equal(announces(id)))
+	s.Eventually(func() error { s.nothingIn(s.namespace); return nil }).Should(Succeed())
+}

@@ -310,5 +310,5 @@ func TestTheStatesOfAPublicationAreAsRecorded(t *testing.T) {
 // follows says whether the publication is in force for a policy.
 func (s *story) follows() bool {
 	pub := s.publication()
-	return pub != nil && pub.Status.State == v1alpha1.StateInForce && pub.Status.ObservedGeneration == pub.Generation
+	return pub != nil && pub.Spec.InForceID != "" && pub.Status.State == "" && pub.Status.ObservedGeneration == 0
 }

@@ -45,16 +45,16 @@ func (r reader) Get(ctx context.Context, key client.ObjectKey, into client.Objec
 	if o == nil {
 		return apierrors.NewNotFound(k.resource(), key.Name)
 	}
-	if u, ok := into.(*unstructured.Unstructured); ok {
-		u.Object = encode(o)
-		return nil
-	}
 	set(into, o)
 	return nil
 }
 
-// set makes a typed object a copy of another.
+// set makes an object a copy of another.
 func set(into, from client.Object) {
+	if u, ok := into.(*unstructured.Unstructured); ok {
+		u.Object = encode(from)
+		return
+	}
 	reflect.ValueOf(into).Elem().Set(reflect.ValueOf(from.DeepCopyObject()).Elem())
 }
 
@@ -134,6 +134,10 @@ func (w writer) do(ctx context.Context, verb string, o client.Object, write func
 // Create stores a new object.
 func (w writer) Create(ctx context.Context, o client.Object, _ ...client.CreateOption) error {
 	sent := o.DeepCopyObject().(client.Object)
+	if u, ok := o.(*unstructured.Unstructured); ok {
+		sent = kindFor(u).make()
+		decode(u.Object, sent)
+	}
 	return w.do(ctx, "create", o, func(st *store) (client.Object, error) { return st.create(sent, controllers.FieldOwner) })
 }
 
@@ -143,8 +147,11 @@ func (w writer) Update(ctx context.Context, o client.Object, _ ...client.UpdateO
 	return w.do(ctx, "update", o, func(st *store) (client.Object, error) { return st.update(sent, controllers.FieldOwner) })
 }
 
-// Patch applies a merge patch.
+// Patch applies a merge patch, or the JSON patch of managed fields with which an apply begins.
 func (w writer) Patch(ctx context.Context, o client.Object, patch client.Patch, _ ...client.PatchOption) error {
+	if patch.Type() == types.JSONPatchType {
+		return w.do(ctx, "own", o, func(st *store) (client.Object, error) { return st.takeOver(o, controllers.FieldOwner) })
+	}
 	return w.patch(ctx, o, patch, false)
 }
 

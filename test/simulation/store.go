@@ -23,8 +23,8 @@ type store struct {
 	objects map[string]map[types.NamespacedName]client.Object
 	// logs are all writes of each kind, as watches deliver them.
 	logs map[string][]change
-	// last is what was applied last, by object.
-	last map[types.UID]fields
+	// first is what an object was created with, last what was applied last, by object.
+	first, last map[types.UID]fields
 	// changed sees every change when it has been made, by whom.
 	changed func(c change, by string)
 }
@@ -39,7 +39,7 @@ type change struct {
 func newStore(now func() time.Time) *store {
 	return &store{
 		now: now, objects: map[string]map[types.NamespacedName]client.Object{}, logs: map[string][]change{},
-		last: map[types.UID]fields{}, changed: func(change, string) {},
+		first: map[types.UID]fields{}, last: map[types.UID]fields{}, changed: func(change, string) {},
 	}
 }
 
@@ -93,7 +93,29 @@ func (st *store) create(o client.Object, by string) (client.Object, error) {
 	if k.hasStatus {
 		delete(f, "status")
 	}
-	return st.write(k, nil, f, by), nil
+	out := st.write(k, nil, f, by, metav1.ManagedFieldsOperationUpdate)
+	st.first[out.GetUID()] = f
+	return out, nil
+}
+
+// takeOver turns the fields that an object was created with into applied ones.
+func (st *store) takeOver(o client.Object, by string) (client.Object, error) {
+	k, live, err := st.live(o)
+	if err != nil {
+		return nil, err
+	}
+	if stale(o.GetResourceVersion(), live) {
+		return nil, conflict(k, o.GetName())
+	}
+	st.last[live.GetUID()] = st.first[live.GetUID()]
+	next := live.DeepCopyObject().(client.Object)
+	next.SetManagedFields([]metav1.ManagedFieldsEntry{entryOf(by, metav1.ManagedFieldsOperationApply)})
+	st.put(live, next, by)
+	return next, nil
+}
+
+func entryOf(by string, operation metav1.ManagedFieldsOperationType) metav1.ManagedFieldsEntry {
+	return metav1.ManagedFieldsEntry{Manager: by, Operation: operation, FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1("{}")}
 }
 
 // update replaces everything but the status.
@@ -109,7 +131,7 @@ func (st *store) update(o client.Object, by string) (client.Object, error) {
 	if k.hasStatus {
 		withStatus(f, encode(live))
 	}
-	return st.write(k, live, f, by), nil
+	return st.write(k, live, f, by, metav1.ManagedFieldsOperationUpdate), nil
 }
 
 // updateStatus replaces the status only; for those who have just read the object.
@@ -117,7 +139,7 @@ func (st *store) updateStatus(o client.Object, by string) {
 	if k, live, err := st.live(o); err == nil {
 		f := encode(live)
 		withStatus(f, encode(o))
-		st.write(k, live, f, by)
+		st.write(k, live, f, by, metav1.ManagedFieldsOperationUpdate)
 	}
 }
 
@@ -149,7 +171,7 @@ func (st *store) patch(o client.Object, patch fields, status bool, by string) (c
 	case k.hasStatus:
 		withStatus(f, have)
 	}
-	return st.write(k, live, f, by), nil
+	return st.write(k, live, f, by, metav1.ManagedFieldsOperationUpdate), nil
 }
 
 // apply is server-side apply with force.
@@ -162,12 +184,12 @@ func (st *store) apply(desired fields, by string) {
 	if live != nil {
 		f = applied(encode(live), st.last[live.GetUID()], desired)
 	}
-	out := st.write(k, live, f, by)
+	out := st.write(k, live, f, by, metav1.ManagedFieldsOperationApply)
 	st.last[out.GetUID()] = desired
 }
 
 // write stores what an object is from now on, unless nothing differs.
-func (st *store) write(k kind, before client.Object, f fields, by string) client.Object {
+func (st *store) write(k kind, before client.Object, f fields, by string, how metav1.ManagedFieldsOperationType) client.Object {
 	o := k.make()
 	decode(f, o)
 	o.GetObjectKind().SetGroupVersionKind(k.GroupVersionKind)
@@ -180,7 +202,7 @@ func (st *store) write(k kind, before client.Object, f fields, by string) client
 		if k.counts {
 			o.SetGeneration(1)
 		}
-		o.SetManagedFields([]metav1.ManagedFieldsEntry{{Manager: by, Operation: metav1.ManagedFieldsOperationApply}})
+		o.SetManagedFields([]metav1.ManagedFieldsEntry{entryOf(by, how)})
 	} else {
 		o.SetUID(before.GetUID())
 		o.SetCreationTimestamp(before.GetCreationTimestamp())
@@ -194,17 +216,17 @@ func (st *store) write(k kind, before client.Object, f fields, by string) client
 		if k.counts && !apiequality.Semantic.DeepEqual(specOf(o), specOf(before)) {
 			o.SetGeneration(before.GetGeneration() + 1)
 		}
-		st.manages(o, by)
+		st.manages(o, by, how)
 	}
 	st.put(before, o, by)
 	return o
 }
 
 // manages notes who wrote an object.
-func (st *store) manages(o client.Object, by string) {
+func (st *store) manages(o client.Object, by string, how metav1.ManagedFieldsOperationType) {
 	entries := o.GetManagedFields()
 	if !slices.ContainsFunc(entries, func(e metav1.ManagedFieldsEntry) bool { return e.Manager == by }) {
-		o.SetManagedFields(append(slices.Clone(entries), metav1.ManagedFieldsEntry{Manager: by, Operation: metav1.ManagedFieldsOperationUpdate}))
+		o.SetManagedFields(append(slices.Clone(entries), entryOf(by, how)))
 	}
 }
 
@@ -218,6 +240,7 @@ func (st *store) put(before, o client.Object, by string) {
 	if !o.GetDeletionTimestamp().IsZero() && !held {
 		c.after = nil
 		delete(st.objects[c.kind], key)
+		delete(st.first, o.GetUID())
 		delete(st.last, o.GetUID())
 		c.before = o
 	} else {

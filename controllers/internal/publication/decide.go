@@ -176,7 +176,7 @@ func (p *pass) mint(policy mtasts.Policy) {
 	}
 	p.Spec.LastID = string(id)
 	p.fresh, p.minted = false, true
-	p.event(v1alpha1.ReasonMinted, "mode "+string(policy.Mode)+" is being served under id "+string(id))
+	p.Events = append(p.Events, Event{Quiet: true, Reason: v1alpha1.ReasonMinted, Message: "mode " + string(policy.Mode) + " is being served under id " + string(id)})
 }
 
 // notice enters what senders may have been given beside the current instance, and notes it if they

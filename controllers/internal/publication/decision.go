@@ -42,6 +42,8 @@ const (
 // Event is something that happened, to be told once it has been written down.
 type Event struct {
 	Warning bool
+	// Quiet events are for the operator's log only: another one follows that people should see.
+	Quiet   bool
 	Reason  string
 	Message string
 }

@@ -94,8 +94,8 @@ func DefaultTimings() Timings {
 		NudgeAfter:       time.Second,
 		NudgeAgain:       3 * time.Second,
 		Coalesce:         200 * time.Millisecond,
-		CoalesceMost:     3 * time.Second,
-		TellAfter:        2 * time.Second,
+		CoalesceMost:     10 * time.Second,
+		TellAfter:        5 * time.Second,
 		CRDPoll:          10 * time.Second,
 	}
 }
