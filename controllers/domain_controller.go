@@ -37,6 +37,7 @@ type domainReconciler struct {
 	// bounds are the earlier and the later of a local time and the API server's.
 	bounds    func(now time.Time) (earlier, later time.Time)
 	restLooks *rate.Limiter
+	news      *rate.Limiter
 	// restSlots holds one element for each look at a domain at rest that is being made.
 	restSlots chan struct{}
 	mxHosts   *mxHosts

@@ -17,6 +17,24 @@ type progress struct {
 	next       time.Duration
 }
 
+// newsPerSecond bounds the news of changes that are on their way, newsBurst is how many may be told at once.
+// When thousands are, telling of each would hold up all of them. What cannot go on by itself is always told.
+const (
+	newsPerSecond = 10
+	newsBurst     = 50
+)
+
+// silence is how long the news of the winner's change have to wait; 0 if they may be told now.
+func (r *domainReconciler) silence(s *scope, now time.Time) time.Duration {
+	p := &s.memory.progress
+	wait := p.wait(s.winner.Generation, now, r.Timings.TellAfter)
+	if wait == 0 && !r.news.AllowN(now, 1) {
+		p.told(now, r.Timings.PollMost)
+		wait = p.wait(s.winner.Generation, now, r.Timings.TellAfter)
+	}
+	return wait
+}
+
 // wait is how long the news of a change of this generation have to wait; 0 says that they may be told now.
 func (p *progress) wait(generation int64, now time.Time, first time.Duration) time.Duration {
 	if p.since.IsZero() || p.generation != generation {
@@ -25,7 +43,7 @@ func (p *progress) wait(generation int64, now time.Time, first time.Duration) ti
 	return left(p.since, p.next, now)
 }
 
-// told notes that the news have been told; the next ones wait for most at most.
+// told notes that the news have been told, or left out; the next ones wait for most at most.
 func (p *progress) told(now time.Time, most time.Duration) {
 	age := now.Sub(p.since)
 	p.next = age + min(age, most)

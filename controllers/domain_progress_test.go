@@ -4,6 +4,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 func TestProgressIsToldLessAndLessOften(t *testing.T) {
@@ -26,5 +28,34 @@ func TestProgressIsToldLessAndLessOften(t *testing.T) {
 	}
 	if got := p.wait(2, day, 2*time.Second); got != 2*time.Second {
 		t.Errorf("the news of another edit have to wait %s, want 2 s", got)
+	}
+}
+
+func TestOfThousandsOfChangesOnlySomeAreTold(t *testing.T) {
+	r := &domainReconciler{Options: Options{}.withDefaults(), news: rate.NewLimiter(newsPerSecond, newsBurst)}
+	var scopes []*scope
+	for range 3000 {
+		s := inForceScope()
+		s.memory.progress = progress{}
+		scopes = append(scopes, s)
+	}
+	told, due := 0, make([]time.Time, len(scopes))
+	for second := range 60 {
+		now := testNow.Add(time.Duration(second) * time.Second)
+		for i, s := range scopes {
+			if now.Before(due[i]) {
+				continue
+			}
+			wait := r.silence(s, now)
+			if wait == 0 {
+				told++
+				s.memory.progress.told(now, r.Timings.PollMost)
+				wait = time.Second
+			}
+			due[i] = now.Add(wait)
+		}
+	}
+	if told < newsBurst || told > newsBurst+60*newsPerSecond {
+		t.Errorf("%d news in a minute, want some and %d at most", told, newsBurst+60*newsPerSecond)
 	}
 }

@@ -85,7 +85,7 @@ func (r *domainReconciler) reportWinner(ctx context.Context, s *scope) error {
 	status := s.status(r.kinds, now, r.Timings)
 	if !underway(status) {
 		s.memory.progress = progress{}
-	} else if s.tellIn = s.memory.progress.wait(s.winner.Generation, now.Time, r.Timings.TellAfter); s.tellIn > 0 {
+	} else if s.tellIn = r.silence(s, now.Time); s.tellIn > 0 {
 		return nil
 	}
 	wrote, err := r.reportPolicy(ctx, s.memory, s.winner, status)

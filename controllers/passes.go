@@ -36,6 +36,7 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 		recorder: p.Recorder, memories: newMemories(), patience: newPatience[domainKey](), bounds: p.Bounds,
 		disappeared: &disappearances{every: o.Timings.RetireGrace / 60},
 		restLooks:   rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond),
+		news:        rate.NewLimiter(newsPerSecond, newsBurst),
 		restSlots:   make(chan struct{}, max(o.Workers/restShare, 1)),
 		mxHosts:     newMXHosts(o.Timings),
 	}

@@ -83,11 +83,9 @@ type serverState struct {
 	homes map[string]int
 	// dirty says that shards differ from what they should hold.
 	dirty bool
-	// writtenAt is when a shard was written last, gap how long after that the next one may be written, and
-	// nudges counts the pods' annotations since.
-	writtenAt time.Time
-	gap       time.Duration
-	nudges    int
+	gathering
+	// nudges counts the pods' annotations since the last write.
+	nudges int
 	// changedAt is when the pods' answers changed last.
 	changedAt time.Time
 	// pods are the pods asked last.
@@ -101,17 +99,6 @@ func (r *serverReconciler) state(namespace string) *serverState {
 		r.namespaces[namespace] = &serverState{homes: map[string]int{}, pods: map[types.UID]bool{}}
 	}
 	return r.namespaces[namespace]
-}
-
-// wrote notes a write of shards. While edits keep coming the next one waits longer each time, so that a
-// thousand of them take some dozen writes; a single edit waits for nobody.
-func (s *serverState) wrote(now time.Time, t Timings) {
-	if now.Sub(s.writtenAt) < 2*s.gap {
-		s.gap = min(4*s.gap, t.CoalesceMost)
-	} else {
-		s.gap = t.Coalesce
-	}
-	s.dirty, s.writtenAt, s.nudges = false, now, 0
 }
 
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update

@@ -26,6 +26,9 @@ type shardPlan struct {
 	// wanted is the data of each shard but its marker; changed are the shards that differ from it.
 	wanted  map[int]map[string]string
 	changed map[int]bool
+	// puts are the values that are not there yet, newest the greatest of them.
+	puts   int
+	newest string
 	// home is the shard of each host, size the bytes in each shard.
 	home map[string]int
 	size map[int]int
@@ -63,6 +66,8 @@ func (p *shardPlan) put(n int, host, value string) {
 	p.wanted[n][host] = value
 	p.home[host] = n
 	p.changed[n] = true
+	p.puts++
+	p.newest = max(p.newest, value)
 }
 
 // plan says what every shard should hold, and which of them differ. Hosts never move.

@@ -45,9 +45,10 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 		}
 	}
 	if state.dirty = len(p.changed) > 0; !state.dirty {
+		state.done()
 		return 0, nil
 	}
-	if wait := left(state.writtenAt, state.gap, r.Clock.Now()); wait > 0 {
+	if wait := state.wait(r.Clock.Now(), pending{len(p.changed), p.puts, p.newest}, r.Timings); wait > 0 {
 		return wait, nil
 	}
 	var errs []error
@@ -60,7 +61,8 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	if err := errors.Join(errs...); err != nil {
 		return 0, err
 	}
-	state.wrote(r.Clock.Now(), r.Timings)
+	state.dirty, state.writtenAt, state.nudges = false, r.Clock.Now(), 0
+	state.done()
 	return 0, nil
 }
 

@@ -187,7 +187,7 @@ func (s *shardServer) newOperator() *shardOperator {
 		o.cache.seenPublications[domain] = s.late(len(s.publications[domain]))
 	}
 	o.r = &serverReconciler{Options: Options{}.withDefaults(), client: o.cache, live: &shardClient{shardServer: s}, instances: newInstances(nil)}
-	o.r.Timings.Coalesce = 0
+	o.r.Timings.CoalesceQuiet, o.r.Timings.CoalesceMost = 0, 0
 	return o
 }
 

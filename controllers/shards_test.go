@@ -113,26 +113,3 @@ func TestMessagesFitIntoAStatus(t *testing.T) {
 		t.Errorf("clip kept %d bytes", len(got))
 	}
 }
-
-func TestShardsAreWrittenLessOftenWhileEditsKeepComing(t *testing.T) {
-	timings := DefaultTimings()
-	var state serverState
-	var at []time.Duration
-	for now := time.Duration(0); now < time.Minute; now += 100 * time.Millisecond { // an edit each
-		if state.writtenAt.Add(state.gap).After(testNow.Add(now)) {
-			continue
-		}
-		state.wrote(testNow.Add(now), timings)
-		at = append(at, now)
-	}
-	if len(at) > 25 {
-		t.Errorf("a minute of edits takes %d writes, want 25 at most", len(at))
-	}
-	if state.gap != timings.CoalesceMost {
-		t.Errorf("at the end the next write waits for %s, want %s", state.gap, timings.CoalesceMost)
-	}
-	state.wrote(testNow.Add(2*time.Minute), timings)
-	if state.gap != timings.Coalesce {
-		t.Errorf("after a minute of rest the next write waits for %s, want %s", state.gap, timings.Coalesce)
-	}
-}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -12,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	edns "sigs.k8s.io/external-dns/apis/v1alpha1"
 
@@ -56,14 +59,57 @@ func encodedKiB(objects []client.Object, n int) (float64, error) {
 	return float64(total) / 1024 / float64(n), nil
 }
 
+// bare is what the client took that only writes.
+type bare struct{ took, busy time.Duration }
+
+// serverCPU is the API server's CPU time since its start.
+func (f *fleet) serverCPU(ctx context.Context) (time.Duration, error) {
+	api, err := discovery.NewDiscoveryClientForConfig(f.plane.Config)
+	if err != nil {
+		return 0, fmt.Errorf("asking the API server about itself: %w", err)
+	}
+	metrics, err := api.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("asking the API server about itself: %w", err)
+	}
+	for line := range strings.Lines(string(metrics)) {
+		if text, ok := strings.CutPrefix(line, "process_cpu_seconds_total "); ok {
+			seconds, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+			return time.Duration(seconds * float64(time.Second)), err
+		}
+	}
+	return 0, errors.New("the API server does not tell its CPU time")
+}
+
+// serverAtRest is the API server's CPU time once the world has written all that it makes of new objects.
+func (f *fleet) serverAtRest(ctx context.Context) (time.Duration, error) {
+	last, err := f.serverCPU(ctx)
+	for err == nil {
+		select {
+		case <-time.After(settling):
+		case <-ctx.Done():
+			return last, ctx.Err()
+		}
+		before := last
+		if last, err = f.serverCPU(ctx); last-before < settling/5 {
+			break
+		}
+	}
+	return last, err
+}
+
 // measureBare measures a client that only writes: the policies, what exists because of them, and the
 // policies' final status, with as many requests at once as the operator has workers, and in the same world.
-func measureBare(ctx context.Context, s setup, objects []client.Object) (took time.Duration, err error) {
+func measureBare(ctx context.Context, s setup, objects []client.Object) (b bare, err error) {
 	f, err := newFleet(ctx, s)
 	if err != nil {
-		return 0, err
+		return b, err
 	}
 	defer func() { err = errors.Join(err, f.close()) }()
+	before, err := f.serverCPU(ctx)
+	if err != nil {
+		return b, err
+	}
 	started := time.Now()
 	err = each(ctx, len(objects), func(ctx context.Context, n int) error {
 		object := objects[n]
@@ -83,5 +129,11 @@ func measureBare(ctx context.Context, s setup, objects []client.Object) (took ti
 		policy.Status = *status
 		return f.api.Status().Patch(ctx, policy, client.MergeFrom(before))
 	})
-	return time.Since(started), err
+	b.took = time.Since(started)
+	if err != nil {
+		return b, err
+	}
+	after, err := f.serverAtRest(ctx)
+	b.busy = after - before
+	return b, err
 }

@@ -40,10 +40,17 @@ type MailHosts struct {
 
 	mu     sync.Mutex
 	hosts  map[string]*mailHost
-	free   net.Listener // of the first address, until there is a host
+	pairs  map[string]mailPair // by the name in the certificate
+	free   net.Listener        // of the first address, until there is a host
 	wait   sync.WaitGroup
 	ctx    context.Context //nolint:containedctx // the life of the servers
 	cancel context.CancelFunc
+}
+
+// mailPair is a certificate with its key, shown during the first half of its lifetime.
+type mailPair struct {
+	pair         *tls.Certificate
+	since, until time.Time
 }
 
 type mailHost struct {
@@ -54,7 +61,7 @@ type mailHost struct {
 }
 
 func newMailHosts(ctx context.Context, dns *DNS, authority *Authority) (*MailHosts, error) {
-	m := &MailHosts{dns: dns, authority: authority, hosts: map[string]*mailHost{}}
+	m := &MailHosts{dns: dns, authority: authority, hosts: map[string]*mailHost{}, pairs: map[string]mailPair{}}
 	m.ctx, m.cancel = context.WithCancel(ctx)
 	first, err := m.listen(ctx, 1)
 	if err != nil {
@@ -171,6 +178,20 @@ func (m *MailHosts) speak(conn net.Conn, name string, fault MailFault) {
 	}
 }
 
+func (m *MailHosts) pair(lifetime time.Duration, name string) (*tls.Certificate, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.authority.now()
+	if known := m.pairs[name]; lifetime > 0 && !now.Before(known.since) && now.Before(known.until) {
+		return known.pair, nil
+	}
+	pair, err := m.authority.IssuePair(lifetime, name)
+	if err == nil {
+		m.pairs[name] = mailPair{pair, now, now.Add(lifetime / 2)}
+	}
+	return pair, err
+}
+
 func (m *MailHosts) speakTLS(conn net.Conn, name string, fault MailFault) {
 	lifetime := 90 * 24 * time.Hour
 	switch fault {
@@ -180,7 +201,7 @@ func (m *MailHosts) speakTLS(conn net.Conn, name string, fault MailFault) {
 		lifetime = -time.Hour
 	case MailSound, MailNoSTARTTLS, MailSilent:
 	}
-	pair, err := m.authority.IssuePair(lifetime, name)
+	pair, err := m.pair(lifetime, name)
 	if err != nil {
 		return // the client sees a connection that was closed
 	}

@@ -89,6 +89,7 @@ func Timings() controllers.Timings {
 	t.NudgeAfter = 50 * time.Millisecond
 	t.NudgeAgain = 200 * time.Millisecond
 	t.Coalesce = 10 * time.Millisecond
+	t.CoalesceQuiet = 20 * time.Millisecond
 	t.CoalesceMost = 50 * time.Millisecond
 	t.TellAfter = 50 * time.Millisecond
 	t.CRDPoll = 200 * time.Millisecond

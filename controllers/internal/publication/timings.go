@@ -56,10 +56,12 @@ type Timings struct {
 	// later that is tried again, each time three times as much.
 	NudgeAfter time.Duration
 	NudgeAgain time.Duration
-	// Coalesce is how long a change of shards waits for more of them to come; while they do come, it grows
-	// to CoalesceMost.
-	Coalesce     time.Duration
-	CoalesceMost time.Duration
+	// Coalesce is how long after an event a pass over a namespace begins: more events come with it. Changes
+	// of shards that follow each other are written when no more have come for CoalesceQuiet, or when one has
+	// waited for CoalesceMost.
+	Coalesce      time.Duration
+	CoalesceQuiet time.Duration
+	CoalesceMost  time.Duration
 	// TellAfter is how long a change is on its way before its progress is told for the first time.
 	TellAfter time.Duration
 	// CRDPoll is how often a missing CRD is looked for.
@@ -94,6 +96,7 @@ func DefaultTimings() Timings {
 		NudgeAfter:       time.Second,
 		NudgeAgain:       3 * time.Second,
 		Coalesce:         200 * time.Millisecond,
+		CoalesceQuiet:    500 * time.Millisecond,
 		CoalesceMost:     10 * time.Second,
 		TellAfter:        5 * time.Second,
 		CRDPoll:          10 * time.Second,
