@@ -16,8 +16,8 @@ type MTASTSPublicationSpec struct {
 	Domain string `json:"domain,omitempty"`
 
 	// uid is this object's own UID, recorded when its first id was announced, or
-	// when a copy had looked at the world. If it differs from metadata.uid the object was restored from a copy, and may be
-	// older than what senders hold.
+	// when a copy had looked at the world. If it differs from metadata.uid the
+	// object was restored from a copy, and may be older than what senders hold.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
@@ -201,9 +201,10 @@ type Retirement struct {
 // MTASTSPublicationStatus is for display only.
 type MTASTSPublicationStatus struct {
 	// conditions are empty while a policy is followed, as is all of the status:
-	// the policy's own says more. Without a policy there is exactly one: Reconciling while the publication retires,
-	// Stalled while that cannot go on by itself, with the cause and the ways out,
-	// or Ready when it is orphaned. Every reason, and what to do about it:
+	// the policy's own says more. Without a policy there is exactly one:
+	// Reconciling while the publication retires, Stalled while that cannot go on
+	// by itself, with the cause and the ways out, or Ready when it is orphaned.
+	// Every reason, and what to do about it:
 	// https://github.com/mta-sts-operator/mta-sts-operator/blob/main/docs/troubleshooting.md
 	//
 	// +optional
