@@ -7,14 +7,14 @@ import (
 	"path/filepath"
 )
 
-// profile takes a CPU profile of the operator until the returned function is called, for 30 s at most.
-func (f *fleet) profile(ctx context.Context, name string) func() error {
+// profile takes a CPU profile of the operator for so many seconds; the returned function waits for its end.
+func (f *fleet) profile(ctx context.Context, name string, seconds int) func() error {
 	if f.Profiles == "" {
 		return func() error { return nil }
 	}
 	done := make(chan error, 1)
 	go func() {
-		content, err := f.op.get(ctx, "/debug/pprof/profile?seconds=30")
+		content, err := f.op.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
 		if err == nil {
 			err = f.save(name+".cpu", content)
 		}

@@ -103,7 +103,7 @@ func (r *result) onboard(ctx context.Context, f *fleet) error {
 	if err != nil {
 		return err
 	}
-	profiled := f.profile(ctx, "onboarding")
+	profiled := f.profile(ctx, "onboarding", 10+f.Policies/50)
 	started := time.Now()
 	if err := each(ctx, f.Policies, func(ctx context.Context, n int) error { return f.api.Create(ctx, f.policy(n)) }); err != nil {
 		return err
@@ -176,7 +176,7 @@ func (r *result) rest(ctx context.Context, f *fleet) error {
 	if err != nil {
 		return err
 	}
-	profiled := f.profile(ctx, "idle")
+	profiled := f.profile(ctx, "idle", 20)
 	started := time.Now()
 	select {
 	case <-time.After(f.Idle):
@@ -244,7 +244,7 @@ func (r *result) massEdit(ctx context.Context, f *fleet) error {
 	if err != nil {
 		return err
 	}
-	profiled := f.profile(ctx, "mass-edit")
+	profiled := f.profile(ctx, "mass-edit", 20)
 	started := time.Now()
 	err = each(ctx, many, func(ctx context.Context, n int) error {
 		body := []byte(`{"spec":{"mx":["` + mailHost + `","mx2.provider.example"]}}`)

@@ -121,7 +121,7 @@ func (w *World) layGround(ctx context.Context, cfg *rest.Config, o Options) (*gr
 	}
 	w.live = api.live
 	w.stop = append(w.stop, api.close)
-	dir, err := os.MkdirTemp("", "mta-sts-harness-")
+	dir, err := os.MkdirTemp(memory(), "mta-sts-harness-")
 	if err != nil {
 		return nil, fmt.Errorf("making a directory for volumes: %w", err)
 	}
