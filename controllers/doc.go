@@ -10,7 +10,8 @@
 //     more (the live MX hosts, the policy URL, DNS, a confirmation by every pod) the pass looks, and
 //     asks again.
 //  3. apply: the publication first, with the resourceVersion it was read at; then the children, the id's
-//     record before the others. A crash between any two writes is resumed by the next pass.
+//     record before the others. A crash between any two writes is resumed by the next pass. A publication
+//     that is new ends the pass: once the cache shows it, it shows every older one of the domain as well.
 //  4. report: the status of every claim, written once and only if it differs, and events for what
 //     happened.
 //

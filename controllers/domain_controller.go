@@ -37,7 +37,8 @@ type domainReconciler struct {
 	// bounds are the earlier and the later of a local time and the API server's.
 	bounds    func(now time.Time) (earlier, later time.Time)
 	restLooks *rate.Limiter
-	news      *rate.Limiter
+	// news bounds what is told of changes that are on their way.
+	news *rate.Limiter
 	// restSlots holds one element for each look at a domain at rest that is being made.
 	restSlots chan struct{}
 	mxHosts   *mxHosts
