@@ -103,6 +103,8 @@ type counter struct {
 	mu       sync.Mutex
 	requests map[string]int
 	watched  int64
+	// collecting is the CPU time of the collections that were asked for.
+	collecting time.Duration
 }
 
 func (c *counter) wrap(next http.RoundTripper) http.RoundTripper {
@@ -172,16 +174,26 @@ func (c *counter) figures() figures {
 	f := figures{Requests: map[string]int{}, WatchBytes: c.watched, Goroutines: runtime.NumGoroutine()}
 	maps.Copy(f.Requests, c.requests)
 	c.mu.Unlock()
-	var usage syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) == nil {
-		f.CPU = time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-	}
+	used := usedCPU()
 	f.RSSBytes = residentBytes()
 	debug.FreeOSMemory()
+	c.mu.Lock()
+	f.CPU = used - c.collecting
+	c.collecting += usedCPU() - used
+	c.mu.Unlock()
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	f.HeapBytes = int64(memory.HeapAlloc) //nolint:gosec // no heap is that large
 	return f
+}
+
+// usedCPU is the CPU time of this process.
+func usedCPU() time.Duration {
+	var usage syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &usage) != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // residentBytes reads VmRSS; 0 where there is no /proc.
