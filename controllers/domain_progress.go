@@ -3,6 +3,7 @@ package controllers
 import (
 	"time"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -24,11 +25,11 @@ const (
 	newsBurst     = 50
 )
 
-// silence is how long the news of the winner's change have to wait; 0 if they may be told now.
-func (r *domainReconciler) silence(s *scope, now time.Time) time.Duration {
+// silence is how long the news of the winner's change have to wait; 0 if they may be told now, or are none.
+func (r *domainReconciler) silence(s *scope, status v1alpha1.MTASTSPolicyStatus, now time.Time) time.Duration {
 	p := &s.memory.progress
 	wait := p.wait(s.winner.Generation, now, r.Timings.TellAfter)
-	if wait == 0 && !r.news.AllowN(now, 1) {
+	if wait == 0 && !apiequality.Semantic.DeepEqual(s.winner.Status, status) && !r.news.AllowN(now, 1) {
 		p.told(now, r.Timings.PollMost)
 		wait = p.wait(s.winner.Generation, now, r.Timings.TellAfter)
 	}

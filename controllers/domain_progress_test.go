@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 )
 
 func TestProgressIsToldLessAndLessOften(t *testing.T) {
@@ -39,6 +41,7 @@ func TestOfThousandsOfChangesOnlySomeAreTold(t *testing.T) {
 		s.memory.progress = progress{}
 		scopes = append(scopes, s)
 	}
+	news := v1alpha1.MTASTSPolicyStatus{State: v1alpha1.StateAnnouncing}
 	told, due := 0, make([]time.Time, len(scopes))
 	for second := range 60 {
 		now := testNow.Add(time.Duration(second) * time.Second)
@@ -46,7 +49,7 @@ func TestOfThousandsOfChangesOnlySomeAreTold(t *testing.T) {
 			if now.Before(due[i]) {
 				continue
 			}
-			wait := r.silence(s, now)
+			wait := r.silence(s, news, now)
 			if wait == 0 {
 				told++
 				s.memory.progress.told(now, r.Timings.PollMost)
@@ -54,6 +57,12 @@ func TestOfThousandsOfChangesOnlySomeAreTold(t *testing.T) {
 			}
 			due[i] = now.Add(wait)
 		}
+	}
+	quiet, later := inForceScope(), testNow.Add(2*time.Minute)
+	tokens := r.news.TokensAt(later)
+	r.silence(quiet, quiet.winner.Status, later)
+	if wait := r.silence(quiet, quiet.winner.Status, later.Add(r.Timings.TellAfter)); wait != 0 || r.news.TokensAt(later) < tokens {
+		t.Errorf("who has no news waits for %s, and takes the turn of who has", wait)
 	}
 	if told < newsBurst || told > newsBurst+60*newsPerSecond {
 		t.Errorf("%d news in a minute, want some and %d at most", told, newsBurst+60*newsPerSecond)

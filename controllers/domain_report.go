@@ -23,7 +23,7 @@ import (
 // happened.
 func (r *domainReconciler) report(ctx context.Context, s *scope) error {
 	for _, policy := range slices.SortedFunc(maps.Keys(s.refused), func(a, b *v1alpha1.MTASTSPolicy) int { return byAge(a, b) }) {
-		if _, err := r.reportPolicy(ctx, s.memory, policy, refusedStatus(policy, s.refused[policy], s.now(r))); err != nil {
+		if _, err := r.reportPolicy(ctx, s.memory, policy, r.withReferences(refusedStatus(policy, s.refused[policy], s.now(r)))); err != nil {
 			return err
 		}
 	}
@@ -82,10 +82,10 @@ func (s *scope) now(r *domainReconciler) metav1.Time { return metav1.NewTime(r.C
 // reportWinner tells how the policy fares that is followed; of a change that goes on by itself not every step.
 func (r *domainReconciler) reportWinner(ctx context.Context, s *scope) error {
 	now := s.now(r)
-	status := s.status(r.kinds, now, r.Timings)
+	status := r.withReferences(s.status(r.kinds, now, r.Timings))
 	if !underway(status) {
 		s.memory.progress = progress{}
-	} else if s.tellIn = r.silence(s, now.Time); s.tellIn > 0 {
+	} else if s.tellIn = r.silence(s, status, now.Time); s.tellIn > 0 {
 		return nil
 	}
 	wrote, err := r.reportPolicy(ctx, s.memory, s.winner, status)
@@ -95,9 +95,14 @@ func (r *domainReconciler) reportWinner(ctx context.Context, s *scope) error {
 	return err
 }
 
+// withReferences is a status whose conditions lead to the handbook where a person has to act.
+func (r *domainReconciler) withReferences(status v1alpha1.MTASTSPolicyStatus) v1alpha1.MTASTSPolicyStatus {
+	status.Conditions = handbookOf(r.Version).refer(status.Conditions)
+	return status
+}
+
 // reportPolicy writes a status if it differs, and says whether it did.
 func (r *domainReconciler) reportPolicy(ctx context.Context, m *memory, policy *v1alpha1.MTASTSPolicy, status v1alpha1.MTASTSPolicyStatus) (wrote bool, err error) {
-	status.Conditions = handbookOf(r.Version).refer(status.Conditions)
 	if apiequality.Semantic.DeepEqual(policy.Status, status) {
 		return false, nil
 	}

@@ -218,7 +218,8 @@ type MTASTSPublicationStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// state says in one word where the domain stands.
+	// state says in one word where the domain of a publication without a policy
+	// stands.
 	//
 	// +optional
 	State State `json:"state,omitempty"`

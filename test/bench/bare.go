@@ -85,10 +85,8 @@ func (f *fleet) serverCPU(ctx context.Context) (time.Duration, error) {
 func (f *fleet) serverAtRest(ctx context.Context) (time.Duration, error) {
 	last, err := f.serverCPU(ctx)
 	for err == nil {
-		select {
-		case <-time.After(settling):
-		case <-ctx.Done():
-			return last, ctx.Err()
+		if err := pause(ctx, settling); err != nil {
+			return last, err
 		}
 		before := last
 		if last, err = f.serverCPU(ctx); last-before < settling/5 {

@@ -219,3 +219,13 @@ func (f *fleet) txtChanged(domain string) time.Time {
 	defer f.mu.Unlock()
 	return f.txt["_mta-sts."+domain]
 }
+
+// pause waits for d, or returns the error of a context that ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -10,10 +10,6 @@ import (
 )
 
 const (
-	// edits is how many single edits one run makes, one after the other.
-	edits = 7
-	// massEdit is how many policies get the same edit at once, if there are twice as many.
-	massEdit = 1000
 	// perPolicy bounds how long anything about all policies may take.
 	perPolicy = 200 * time.Millisecond
 	settling  = 5 * time.Second
@@ -69,32 +65,33 @@ func (r *result) measureOperator(ctx context.Context) (objects []client.Object, 
 	if err != nil {
 		return nil, 0, err
 	}
+	if err := r.onboard(ctx, f); err != nil {
+		return nil, 0, fmt.Errorf("onboarding: %w", err)
+	}
+	after, err := f.serverAtRest(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if objects, err = f.written(ctx); err != nil { // before anything is edited
+		return nil, 0, err
+	}
+	if r.Values[storedKiB], err = encodedKiB(objects, f.Policies); err != nil {
+		return nil, 0, err
+	}
 	for _, phase := range []struct {
 		name string
 		do   func(context.Context, *fleet) error
 	}{
-		{"onboarding", r.onboard},
 		{"edits", r.edit},
 		{"mass edit", r.massEdit},
 		{"restart", r.restart},
 		{"idle", r.rest},
 	} {
-		if phase.name == "edits" { // before anything is edited
-			if busy, err = f.serverAtRest(ctx); err != nil {
-				return nil, 0, err
-			}
-			if objects, err = f.written(ctx); err != nil {
-				return nil, 0, err
-			}
-			if r.Values[storedKiB], err = encodedKiB(objects, f.Policies); err != nil {
-				return nil, 0, err
-			}
-		}
 		if err := phase.do(ctx, f); err != nil {
 			return nil, 0, fmt.Errorf("%s: %w", phase.name, err)
 		}
 	}
-	return objects, busy - before, nil
+	return objects, after - before, nil
 }
 
 // onboard measures from the first policy to the last in force.
@@ -132,10 +129,8 @@ func (r *result) onboard(ctx context.Context, f *fleet) error {
 func (r *result) quiet(ctx context.Context, f *fleet, phase string, before figures) (figures, error) {
 	last := before
 	for {
-		select {
-		case <-time.After(settling):
-		case <-ctx.Done():
-			return last, ctx.Err()
+		if err := pause(ctx, settling); err != nil {
+			return last, err
 		}
 		now, err := f.op.figures(ctx)
 		if err != nil {
@@ -156,10 +151,8 @@ func (f *fleet) caughtUp(ctx context.Context) (figures, error) {
 		if err != nil {
 			return last, err
 		}
-		select {
-		case <-time.After(settling):
-		case <-ctx.Done():
-			return last, ctx.Err()
+		if err := pause(ctx, settling); err != nil {
+			return last, err
 		}
 		before := last
 		if last, err = f.op.figures(ctx); last.CPU-before.CPU < settling/5 {
@@ -178,10 +171,8 @@ func (r *result) rest(ctx context.Context, f *fleet) error {
 	}
 	profiled := f.profile(ctx, "idle", 20)
 	started := time.Now()
-	select {
-	case <-time.After(f.Idle):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := pause(ctx, f.Idle); err != nil {
+		return err
 	}
 	if err := profiled(); err != nil {
 		return err
@@ -195,89 +186,6 @@ func (r *result) rest(ctx context.Context, f *fleet) error {
 	r.Values[idleCPU] = (after.CPU - before.CPU).Seconds() / seconds * 100
 	r.Values[idleWatch] = float64(after.WatchBytes-before.WatchBytes) / seconds
 	r.Values[idleWrites], _ = per(r.Requests["idle"], 1)
-	return nil
-}
-
-// edit measures single edits of policies at rest.
-func (r *result) edit(ctx context.Context, f *fleet) error {
-	before, err := f.op.figures(ctx)
-	if err != nil {
-		return err
-	}
-	var announced, inForce []float64
-	for i := range edits {
-		a, b, err := f.editOne(ctx, i*f.Policies/edits, 86400)
-		if err != nil {
-			return err
-		}
-		announced, inForce = append(announced, a.Seconds()), append(inForce, b.Seconds())
-	}
-	if _, err := r.quiet(ctx, f, "edits", before); err != nil {
-		return err
-	}
-	r.Values[editSeconds], r.Values[editInForce] = median(announced), median(inForce)
-	r.Values[editWrites], r.Values[editReads] = per(r.Requests["edits"], edits)
-	return nil
-}
-
-// editOne changes max_age of one policy, and says how long it took from the accepted edit until DNS had the
-// new id, and until the status said so.
-func (f *fleet) editOne(ctx context.Context, n int, maxAge int32) (announced, inForce time.Duration, err error) {
-	policy := f.policy(n)
-	if err := f.api.Get(ctx, client.ObjectKeyFromObject(policy), policy); err != nil {
-		return 0, 0, err
-	}
-	edited := policy.DeepCopy()
-	edited.Spec.MaxAgeSeconds = maxAge
-	if err := f.api.Patch(ctx, edited, client.MergeFrom(policy)); err != nil {
-		return 0, 0, err
-	}
-	accepted := time.Now()
-	err = f.inForce(ctx, 2*time.Minute, func(ready map[string]int64) bool { return ready[policy.Name] >= edited.Generation })
-	return f.txtChanged(policy.Spec.Domain).Sub(accepted), time.Since(accepted), err
-}
-
-// massEdit adds an MX host to many policies at once, and makes a single edit meanwhile.
-func (r *result) massEdit(ctx context.Context, f *fleet) error {
-	many := min(massEdit, f.Policies/2)
-	before, err := f.op.figures(ctx)
-	if err != nil {
-		return err
-	}
-	profiled := f.profile(ctx, "mass-edit", 20)
-	started := time.Now()
-	err = each(ctx, many, func(ctx context.Context, n int) error {
-		body := []byte(`{"spec":{"mx":["` + mailHost + `","mx2.provider.example"]}}`)
-		return f.api.Patch(ctx, f.policy(n), client.RawPatch("application/merge-patch+json", body))
-	})
-	if err != nil {
-		return err
-	}
-	single, _, err := f.editOne(ctx, f.Policies-1, 1209600)
-	if err != nil {
-		return err
-	}
-	err = f.inForce(ctx, time.Minute+time.Duration(many)*perPolicy, func(ready map[string]int64) bool {
-		for n := range many {
-			if ready[f.policy(n).Name] < 2 {
-				return false
-			}
-		}
-		return true
-	})
-	if err != nil {
-		return err
-	}
-	r.Values[massSeconds], r.Values[massSingle] = time.Since(started).Seconds(), single.Seconds()
-	if err := profiled(); err != nil {
-		return err
-	}
-	if _, err := r.quiet(ctx, f, "mass edit", before); err != nil {
-		return err
-	}
-	requests := r.Requests["mass edit"]
-	r.Values[massConfigMaps] = float64(requests["PATCH configmaps"] + requests["PUT configmaps"] + requests["POST configmaps"])
-	r.Values[massWrites], _ = per(requests, many+1)
 	return nil
 }
 
