@@ -262,8 +262,9 @@ func TestATemplateChangeRollsWithoutAGap(t *testing.T) {
 	f.Eventually(f.fetched).Should(Equal(bodyA))
 	var d appsv1.Deployment
 	f.Expect(f.api.Get(t.Context(), client.ObjectKey{Namespace: f.namespace, Name: harness.ServerName}, &d)).To(Succeed())
+	seen := d.DeepCopy()
 	d.Spec.Template.Annotations = map[string]string{"restarted": "yes"}
-	f.Expect(f.api.Update(t.Context(), &d)).To(Succeed())
+	f.Expect(f.api.Patch(t.Context(), &d, client.MergeFrom(seen))).To(Succeed(), "its status changes meanwhile")
 
 	f.Eventually(func(g Gomega) {
 		pods := f.pods()
