@@ -21,9 +21,9 @@ func TestADomainIsHandedOverToTheNamespaceThatTheAnnotationNames(t *testing.T) {
 	s.create(heir)
 	s.Eventually(s.condition(heir, v1alpha1.ConditionReady)).Should(HavePrefix("False/DomainConflict"))
 
-	pub := s.publication()
-	pub.Annotations = map[string]string{v1alpha1.TransferToAnnotation: heir.Namespace}
-	s.Expect(s.api.Update(s.ctx, pub)).To(Succeed())
+	s.spoil(s.publication(), func(o client.Object) {
+		o.SetAnnotations(map[string]string{v1alpha1.TransferToAnnotation: heir.Namespace})
+	})
 
 	second := s.inForce(heir)
 	s.Expect(second > first).To(BeTrue(), "id %s follows %s", second, first)
