@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -36,17 +35,6 @@ func (r *domainReconciler) satisfy(ctx context.Context, s *scope, need publicati
 	return context.Cause(ctx)
 }
 
-// tried counts one more look: ok ends the row of looks without success.
-func tried(before publication.Tried, now time.Time, ok bool) publication.Tried {
-	if ok {
-		return publication.Tried{At: now}
-	}
-	if before.Tries == 0 {
-		before.Since = now
-	}
-	return publication.Tried{At: now, Tries: before.Tries + 1, Since: before.Since}
-}
-
 // lookWorld looks at what is published for the domain before the operator publishes anything.
 func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 	var before publication.Tried
@@ -55,7 +43,7 @@ func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 	}
 	txt := r.World.LookupTXT(ctx, mtasts.RecordName(s.domain))
 	w := &publication.World{DNS: observedTXT(txt)}
-	w.DNS.Tried = tried(before, r.Clock.Now(), txt.Status != sender.Unknown)
+	w.DNS.Tried = before.Next(r.Clock.Now(), txt.Status != sender.Unknown)
 	if txt.Status != sender.Unknown {
 		look := r.World.LookPolicy(ctx, s.domain, nil)
 		announced := slices.ContainsFunc(w.DNS.IDs, func(id string) bool { return id != "" })
@@ -65,7 +53,7 @@ func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 		case announced && before.Tries+1 < r.Timings.WorldTries:
 			// What cannot be fetched is taken for the worst: that is worth another try.
 			w.DNS.Answer, w.DNS.Message = publication.Unknown, "DNS announces a policy, but "+look.Message
-			w.DNS.Tried = tried(before, r.Clock.Now(), false)
+			w.DNS.Tried = before.Next(r.Clock.Now(), false)
 		}
 	}
 	if ctx.Err() == nil {
@@ -88,7 +76,7 @@ func (r *domainReconciler) lookDNS(ctx context.Context, s *scope) {
 	}
 	dns := observedTXT(r.World.LookupTXT(ctx, mtasts.RecordName(s.domain)))
 	want := s.announced()
-	dns.Tried = tried(before, r.Clock.Now(), dns.Exactly(want))
+	dns.Tried = before.Next(r.Clock.Now(), dns.Exactly(want))
 	if ctx.Err() != nil {
 		return // cut short: it proves nothing
 	}
@@ -124,7 +112,7 @@ func (r *domainReconciler) lookMX(ctx context.Context, s *scope) {
 		before = s.memory.mx.Tried
 	}
 	out := &publication.MX{Answer: publication.Answer(mx.Status), Null: mx.Null, Message: mx.Message}
-	out.Tried = tried(before, now, mx.Status != sender.Unknown)
+	out.Tried = before.Next(now, mx.Status != sender.Unknown)
 	for _, host := range mx.Hosts {
 		s.memory.sawMX(host.Name, now.Add(mx.TTL))
 	}
@@ -179,11 +167,7 @@ func (r *domainReconciler) lookPublic(ctx context.Context, s *scope) {
 	if look.Seen != nil {
 		out.Seen = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
 	}
-	var before publication.Tried
-	if p := s.memory.public; p != nil && p.For == current.ID && (p.Outcome == publication.WrongBody) == (out.Outcome == publication.WrongBody) {
-		before = p.Tried // another valid policy is another trouble than none: each has its own patience
-	}
-	out.Tried = tried(before, r.Clock.Now(), look.Outcome == sender.Pass)
+	out.Follow(s.memory.public, r.Clock.Now())
 	if look.Outcome == sender.Pass {
 		s.memory.notAfter = look.NotAfter
 	}

@@ -143,7 +143,7 @@ func (m *mxHosts) saw(host string, probe sender.MXProbe, now time.Time) (domains
 	}
 	before := h.mxSeen
 	h.mxSeen = mxSeen{
-		Tried: tried(before.Tried, now, probe.Outcome == sender.Pass),
+		Tried: before.Next(now, probe.Outcome == sender.Pass),
 		fails: sender.EveryMXFails([]sender.MXProbe{probe}), silent: sender.IsEgressBlocked([]sender.MXProbe{probe}),
 	}
 	h.starttls = starttlsOf(probe, h.silent && m.allSilent())

@@ -220,16 +220,6 @@ func (w *world) servers(current *v1alpha1.Instance, announced bool) Servers {
 	return s
 }
 
-func tried(before Tried, now time.Time, ok bool) Tried {
-	if ok {
-		return Tried{At: now}
-	}
-	if before.Tries == 0 {
-		before.Since = now
-	}
-	return Tried{At: now, Tries: before.Tries + 1, Since: before.Since}
-}
-
 func (w *world) askDNS() DNS {
 	if w.dnsBroken {
 		return DNS{Answer: Unknown, Message: "ns1.example.com: timeout"}
@@ -315,7 +305,7 @@ func (w *world) lookWorld() {
 		before = w.memory.world.DNS.Tried
 	}
 	seen := &World{DNS: w.askDNS()}
-	seen.DNS.Tried = tried(before, w.clock(), seen.DNS.Answer != Unknown)
+	seen.DNS.Tried = before.Next(w.clock(), seen.DNS.Answer != Unknown)
 	if served := w.served(); len(seen.DNS.IDs) > 0 && len(served) > 0 {
 		seen.Policy = &served[0]
 	}
@@ -331,7 +321,7 @@ func (w *world) lookMX() {
 	if w.mxBroken {
 		mx.Answer, mx.Hosts, mx.Message = Unknown, nil, "timeout"
 	}
-	mx.Tried = tried(before, w.clock(), !w.mxBroken)
+	mx.Tried = before.Next(w.clock(), !w.mxBroken)
 	w.memory.mx = mx
 }
 
@@ -345,7 +335,7 @@ func (w *world) lookDNS() {
 		announced = ""
 	}
 	dns := w.askDNS()
-	dns.Tried = tried(before, w.clock(), dns.Exactly(announced))
+	dns.Tried = before.Next(w.clock(), dns.Exactly(announced))
 	w.memory.dns = &dns
 }
 
@@ -365,11 +355,7 @@ func (w *world) lookPublic() {
 			}
 		}
 	}
-	var before Tried
-	if p := w.memory.public; p != nil && p.For == current.ID {
-		before = p.Tried
-	}
-	look.Tried = tried(before, w.clock(), look.Outcome == Pass)
+	look.Follow(w.memory.public, w.clock())
 	w.memory.public = look
 }
 

@@ -49,6 +49,17 @@ func (l Tried) due(now time.Time, t Timings) (bool, time.Duration) {
 	return wait <= 0, max(wait, 0)
 }
 
+// Next is the row after one more look, which found what is wanted or did not.
+func (l Tried) Next(now time.Time, found bool) Tried {
+	if found {
+		return Tried{At: now}
+	}
+	if l.Tries == 0 {
+		l.Since = now
+	}
+	return Tried{At: now, Tries: l.Tries + 1, Since: l.Since}
+}
+
 // Proves says whether the row of looks without success is long enough to call something broken.
 func (l Tried) Proves(t Timings) bool {
 	return l.Tries >= t.ProofLooks && l.At.Sub(l.Since) >= t.ProofPeriod
@@ -94,6 +105,24 @@ type Public struct {
 	Message string
 	// Seen is the policy that a sender would have accepted, if any.
 	Seen *Seen
+	// AnotherAt is when another policy was seen at the URL last; zero once it was seen to serve none.
+	AnotherAt time.Time
+}
+
+// Follow makes a look the next one after before, which is nil if there was none.
+func (l *Public) Follow(before *Public, now time.Time) {
+	var row Tried
+	// Another valid policy is another trouble than none: each has its own patience.
+	if before != nil && before.For == l.For && (before.Outcome == WrongBody) == (l.Outcome == WrongBody) {
+		row = before.Tried
+	}
+	l.Tried = row.Next(now, l.Outcome == Pass)
+	switch {
+	case l.Outcome == WrongBody:
+		l.AnotherAt = now
+	case l.Outcome == NoAnswer && before != nil:
+		l.AnotherAt = before.AnotherAt // silence does not say that it is gone
+	}
 }
 
 // Seen is a policy seen somewhere, under the id it was served with ("" if none was sent).

@@ -129,18 +129,35 @@ func (p *pass) reachable() bool {
 	if due {
 		return p.need(NeedPublic)
 	}
-	failing := visible && (look.Outcome == Broken || look.Outcome == NoAnswer)
-	if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {
+	unusable, doubt := p.unusable(look)
+	if visible && unusable && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {
 		p.unverified = look.Message
 		return true
 	}
 	p.again(wait)
-	p.wait(v1alpha1.StateServing, ReasonFor(look), look.Message)
+	p.wait(v1alpha1.StateServing, ReasonFor(look), look.Message+doubt)
 	p.Stalled = look.Outcome != NoAnswer && p.now.Sub(look.Since) >= p.t.BlockedPatience
 	if look.Reason == v1alpha1.ReasonNotReachableFromCluster {
 		p.Stalled = true
 	}
 	return false
+}
+
+// unusable says whether no sender can accept what is at the policy URL. An answer that every sender rejects
+// proves that. Silence speaks for it only if the operator sees DNS, and has not lately seen another policy
+// there: else it may be the operator alone that gets no answer. The doubt says so, as the end of a sentence.
+func (p *pass) unusable(look *Public) (yes bool, doubt string) {
+	switch {
+	case look.Outcome == Broken:
+		return true, ""
+	case look.Outcome != NoAnswer:
+		return false, ""
+	case p.o.DNS == nil || p.o.DNS.Answer == Unknown:
+		return false, ", and DNS does not answer the operator either: what senders get there is unknown"
+	case p.now.Sub(look.AnotherAt) < p.t.AnotherPatience:
+		return false, ", and when it last answered it served another policy"
+	}
+	return true, ""
 }
 
 // staleDNS says whether the last answer of DNS is too old to tell what senders see now.

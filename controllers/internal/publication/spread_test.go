@@ -150,6 +150,64 @@ func TestThePublicLookDecidesByWhetherAnIDIsVisible(t *testing.T) {
 	}
 }
 
+func TestSilenceThatMayBeTheOperatorsAloneHoldsALaterID(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		world func(w *world)
+		says  string
+		end   func(w *world)
+	}{
+		{
+			"where another policy was served before",
+			func(w *world) { w.setFault(WrongBody); w.advance(time.Hour); w.setFault(NoAnswer) },
+			"when it last answered it served another policy",
+			func(w *world) { w.advance(day) },
+		},
+		{
+			"where it began to be served before the id was minted",
+			func(w *world) {
+				w.setFault(WrongBody)
+				w.advance(time.Hour)
+				w.want(trial(mx2))
+				w.setFault(NoAnswer)
+				w.advance(time.Minute)
+			},
+			"when it last answered it served another policy",
+			func(w *world) { w.setFault(Broken) },
+		},
+		{
+			"while DNS does not answer either",
+			func(w *world) { w.dnsBroken = true },
+			"DNS does not answer the operator either",
+			func(w *world) { w.dnsBroken = false },
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := serving(t, true, NoAnswer)
+			tc.world(w)
+			before := w.txt
+			w.advance(20 * time.Hour)
+			if w.txt != before || !strings.Contains(w.last.Message, tc.says) {
+				t.Errorf("TXT %s after %s, %q", w.txt, before, w.last.Message)
+			}
+			tc.end(w)
+			w.advance(15 * time.Minute)
+			if w.txt != w.spec.Current.ID || w.told(v1alpha1.ReasonAnnouncedUnverified) != 1 {
+				t.Errorf("TXT %s, want %s to go ahead", w.txt, w.spec.Current.ID)
+			}
+		})
+	}
+}
+
+func TestAnAnswerThatEverySenderRejectsCountsWithoutDNS(t *testing.T) {
+	w := serving(t, true, Broken)
+	w.dnsBroken = true
+	w.advance(15 * time.Minute)
+	if w.txt != w.spec.Current.ID {
+		t.Errorf("TXT %s, want %s: nobody can form a wrong pair", w.txt, w.spec.Current.ID)
+	}
+}
+
 func TestAnOldLookDoesNotLetAnIDGoAheadUnverified(t *testing.T) {
 	w := serving(t, true, Broken)
 	w.advance(time.Minute)

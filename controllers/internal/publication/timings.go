@@ -11,6 +11,9 @@ type Timings struct {
 	// UnverifiedDelay is how long a broken or silent policy URL delays an id when an older one is
 	// already visible. Longer would let that older id renew senders' caches for ever.
 	UnverifiedDelay time.Duration
+	// AnotherPatience is how long a policy URL that served another policy, and then falls silent, is
+	// taken to go on serving it to others.
+	AnotherPatience time.Duration
 	// MXPatience and MXTries bound how long failing MX lookups hold a change.
 	MXPatience time.Duration
 	MXTries    int
@@ -73,6 +76,7 @@ func DefaultTimings() Timings {
 	return Timings{
 		RetireGrace:      10 * time.Minute,
 		UnverifiedDelay:  10 * time.Minute,
+		AnotherPatience:  24 * time.Hour,
 		MXPatience:       2 * time.Minute,
 		MXTries:          3,
 		STARTTLSInterval: 24 * time.Hour,

@@ -64,16 +64,6 @@ func (s *sim) confirm(o *publication.Observation) {
 	}
 }
 
-func tried(before publication.Tried, now time.Time, ok bool) publication.Tried {
-	if ok {
-		return publication.Tried{At: now}
-	}
-	if before.Tries == 0 {
-		before.Since = now
-	}
-	return publication.Tried{At: now, Tries: before.Tries + 1, Since: before.Since}
-}
-
 func (s *sim) lookWorld() {
 	var before publication.Tried
 	if s.world != nil {
@@ -87,7 +77,7 @@ func (s *sim) lookWorld() {
 	case len(w.DNS.IDs) > 0 && before.Tries+1 < s.tm.WorldTries:
 		w.DNS.Answer = publication.Unknown // worth another try
 	}
-	w.DNS.Tried = tried(before, s.clock(), w.DNS.Answer != publication.Unknown)
+	w.DNS.Tried = before.Next(s.clock(), w.DNS.Answer != publication.Unknown)
 	s.world = w
 }
 
@@ -117,7 +107,7 @@ func (s *sim) lookMX() {
 	if s.mxBroken {
 		mx.Answer, mx.Hosts, mx.Message = publication.Unknown, nil, "timeout"
 	}
-	mx.Tried = tried(before, s.clock(), !s.mxBroken)
+	mx.Tried = before.Next(s.clock(), !s.mxBroken)
 	s.mxSeen = mx
 }
 
@@ -131,7 +121,7 @@ func (s *sim) lookDNS() {
 		announced = ""
 	}
 	dns := s.askDNS()
-	dns.Tried = tried(before, s.clock(), dns.Exactly(announced))
+	dns.Tried = before.Next(s.clock(), dns.Exactly(announced))
 	s.dns = &dns
 	s.sawBack()
 }
@@ -169,10 +159,6 @@ func (s *sim) lookPublic() {
 	if s.foreign != nil && !s.blind && s.spec.AnnouncedID != "" && s.last.State != v1alpha1.StateRemoving {
 		s.foreignStory.seen = true
 	}
-	var before publication.Tried
-	if p := s.public; p != nil && p.For == current.ID && (p.Outcome == publication.WrongBody) == (look.Outcome == publication.WrongBody) {
-		before = p.Tried
-	}
-	look.Tried = tried(before, s.clock(), look.Outcome == publication.Pass)
+	look.Follow(s.public, s.clock())
 	s.public = look
 }

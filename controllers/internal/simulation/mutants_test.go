@@ -65,7 +65,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I1", name: "another valid policy at the URL is no obstacle", file: "spread.go",
-		old: "failing := visible && (look.Outcome == Broken || look.Outcome == NoAnswer)", new: "failing := visible",
+		old: "case look.Outcome != NoAnswer:\n\t\treturn false, \"\"", new: "case look.Outcome != NoAnswer:\n\t\treturn true, \"\"",
 	},
 	{
 		promise: "I2", name: "the first id needs no look that passes", file: "spread.go",
@@ -81,7 +81,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I2", name: "an id that no URL ever answers is stuck", file: "spread.go",
-		old: "if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {", new: "if failing && false {",
+		old: "if visible && unusable && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {", new: "if visible && unusable && false {",
 	},
 	{
 		promise: "I3", name: "an id is used again for the same policy", file: "decide.go",
