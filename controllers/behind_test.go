@@ -53,7 +53,7 @@ func TestTheAnchorIsKnownBeforeTheCacheShowsIt(t *testing.T) {
 	b := &behind{Client: live, cache: fake.NewClientBuilder().WithScheme(NewScheme()).Build()}
 	r := &serverReconciler{client: b, live: live, children: children{client: b, live: live}}
 	for range 3 {
-		server, err := r.anchor(t.Context(), "mail")
+		server, err := r.anchor(t.Context(), "mail", &serverState{})
 		if err != nil || server.Anchor != "anchor" {
 			t.Errorf("the anchor is %q: %v", server.Anchor, err)
 		}

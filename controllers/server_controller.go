@@ -75,6 +75,8 @@ func (r *serverReconciler) rest(namespace string, publications int) {
 // serverState is what the controller remembers of one namespace between passes. Only its worker
 // touches it.
 type serverState struct {
+	// anchor is the ServiceAccount as the API server had it when it was asked last; nil if there was none.
+	anchor *corev1.ServiceAccount
 	// shards are the newest known versions of the namespace's shards; nil before the first live list.
 	shards map[int]*corev1.ConfigMap
 	// doubtful is set while nobody knows what became of a write.
@@ -143,7 +145,7 @@ func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (rec
 
 // serve keeps the server running with the right shards, and asks its pods.
 func (r *serverReconciler) serve(ctx context.Context, namespace string, state *serverState, publications []v1alpha1.MTASTSPublication) (time.Duration, error) {
-	server, err := r.anchor(ctx, namespace)
+	server, err := r.anchor(ctx, namespace, state)
 	if err != nil {
 		return 0, err
 	}
@@ -175,20 +177,29 @@ func highest(shards map[int]*corev1.ConfigMap) int {
 }
 
 // anchor makes sure of the ServiceAccount that owns everything else of the server. Its UID is empty
-// in the pass that makes it, and while it is being deleted.
-func (r *serverReconciler) anchor(ctx context.Context, namespace string) (resources.Server, error) {
+// in the pass that makes it, and while it is being deleted. What it owns goes with it: where the cache shows no
+// Deployment, the account that it shows may be one that is gone.
+func (r *serverReconciler) anchor(ctx context.Context, namespace string, state *serverState) (resources.Server, error) {
 	server := resources.Server{Namespace: namespace, OperatorNamespace: r.OperatorNamespace, Config: r.Config.Server}
 	account, err := get(ctx, r.client, namespace, resources.ServerName, &corev1.ServiceAccount{})
 	if err != nil {
 		return server, err
 	}
-	if account == nil { // or the cache does not show it: for a moment, or for as long as a watch stands still
+	if known := state.anchor; known != nil && account != nil && newer(known, account) {
+		account = known
+	}
+	deployment, err := get(ctx, r.client, namespace, resources.ServerName, &appsv1.Deployment{})
+	if err != nil {
+		return server, err
+	}
+	if account == nil || deployment == nil { // or the cache does not show it: for a moment, or for as long as a watch stands still
 		if account, err = get(ctx, r.live, namespace, resources.ServerName, &corev1.ServiceAccount{}); err != nil {
 			return server, err
 		}
 		if account != nil && !isOurs(account, "") {
 			account = nil // which applying it refuses
 		}
+		state.anchor = account
 	}
 	if account != nil && !account.DeletionTimestamp.IsZero() {
 		return server, nil
