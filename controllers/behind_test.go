@@ -6,9 +6,11 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -60,6 +62,29 @@ func TestTheAnchorIsKnownBeforeTheCacheShowsIt(t *testing.T) {
 	}
 	if b.writes != 1 { // which completes what the test made
 		t.Errorf("%d writes", b.writes)
+	}
+}
+
+func TestWhatIsMadeAnewBelongsToTheAnchorThatIsThere(t *testing.T) {
+	account := func(uid types.UID, version string) *corev1.ServiceAccount {
+		return &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "mail", Name: resources.ServerName, UID: uid, ResourceVersion: version, Labels: resources.ServerLabels(),
+		}}
+	}
+	live := fake.NewClientBuilder().WithScheme(NewScheme()).WithObjects(account("anchor", "9")).Build()
+	cache := fake.NewClientBuilder().WithScheme(NewScheme()).WithObjects(account("gone", "5")).Build()
+	b := &behind{Client: live, cache: cache}
+	r := &serverReconciler{client: b, live: live, children: children{client: b, live: live}}
+	state := &serverState{}
+	for _, when := range []string{"before the Deployment is made anew", "after that"} {
+		server, err := r.anchor(t.Context(), "mail", state)
+		if err != nil || server.Anchor != "anchor" {
+			t.Errorf("%s the anchor is %q: %v", when, server.Anchor, err)
+		}
+		deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "mail", Name: resources.ServerName}}
+		if err := cache.Create(t.Context(), deployment); client.IgnoreAlreadyExists(err) != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
