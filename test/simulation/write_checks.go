@@ -74,10 +74,11 @@ func (s *sim) checkPublication(c change) {
 		switch {
 		case known && body != i.Body:
 			s.fail("id %s names two bodies (I3)", i.ID)
-		case !known && mtasts.ID(i.ID).Compare(d.greatest) <= 0:
+		// Of two publications, one of them restored by somebody, each has its own row of ids until DNS shows one.
+		case !known && mtasts.ID(i.ID).Compare(d.greatest) <= 0 && (!s.excused(d) || len(s.publications(d.name)) < 2):
 			s.fail("minted %s after %s for %s (I3)", i.ID, d.greatest, d.name)
 		case !known:
-			d.minted[i.ID], d.greatest = i.Body, mtasts.ID(i.ID)
+			d.minted[i.ID], d.greatest = i.Body, max(d.greatest, mtasts.ID(i.ID))
 		}
 	}
 	if after.Spec.AnnouncedID == "" && s.excused(d) {
