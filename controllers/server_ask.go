@@ -56,6 +56,8 @@ func (r *serverReconciler) askPods(ctx context.Context, namespace string, state 
 		return 0, err
 	case !pending || now.Sub(state.changedAt) >= r.Timings.AskPatience:
 		return r.Timings.AskRest, nil
+	case left(state.nudgedAt, r.Timings.AskPending, r.Clock.Now()) > 0:
+		return r.Timings.AskPending / 4, nil // most kubelets that were nudged take less than a second
 	case next > 0:
 		return min(next, r.Timings.AskPending), nil
 	}
@@ -99,7 +101,7 @@ const maxNudges = 5
 
 // nudge touches the annotation of lagging pods: first when kubelets can have seen the write, then for those
 // that had not, each time later. Where the API server was away a kubelet may take a minute to see anything.
-// It returns when to ask the pods again because of it; 0 if that makes no difference.
+// It returns when the next ones are due, 0 if there are none or that depends on the pods' answers.
 func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods []corev1.Pod, behind map[string]bool) (time.Duration, error) {
 	again := state.nudges > 0
 	if (again && state.dirty) || state.nudges >= maxNudges || len(behind) == 0 {
@@ -118,6 +120,7 @@ func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods [
 		return early, nil
 	}
 	state.nudges++
+	state.nudgedAt = r.Clock.Now()
 	value := strconv.FormatInt(state.writtenAt.Unix(), 10) + "-" + strconv.Itoa(state.nudges)
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{nudgeAnnotation: value}}})
 	if err != nil {
@@ -132,5 +135,5 @@ func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods [
 			return 0, fmt.Errorf("nudging pod %s/%s: %w", pods[i].Namespace, pods[i].Name, err)
 		}
 	}
-	return r.Timings.AskPending / 4, nil // a kubelet that was nudged takes less than a second
+	return 0, nil
 }

@@ -86,8 +86,9 @@ type serverState struct {
 	// dirty says that shards differ from what they should hold.
 	dirty bool
 	gathering
-	// nudges counts the pods' annotations since the last write.
-	nudges int
+	// nudges counts the pods' annotations since the last write; the last one was at nudgedAt.
+	nudges   int
+	nudgedAt time.Time
 	// changedAt is when the pods' answers changed last.
 	changedAt time.Time
 	// pods are the pods asked last.
