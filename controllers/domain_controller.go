@@ -65,13 +65,16 @@ func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconc
 	if apierrors.IsConflict(err) {
 		r.memories.doubt(key.Domain)
 	}
+	result := reconcile.Result{Priority: new(priorityUnderway)} // whatever it was this time
 	if again, wait := r.patience.tryAgain(key, err); again {
-		return reconcile.Result{RequeueAfter: wait}, nil
+		result.RequeueAfter = wait
+		return result, nil
 	}
 	if err != nil {
-		return reconcile.Result{}, fmt.Errorf("publishing %s: %w", key.Domain, err)
+		return result, fmt.Errorf("publishing %s: %w", key.Domain, err)
 	}
-	return reconcile.Result{RequeueAfter: r.next(s)}, nil
+	result.RequeueAfter = r.next(s)
+	return result, nil
 }
 
 func (r *domainReconciler) pass(ctx context.Context, domain string) (*scope, error) {

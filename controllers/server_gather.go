@@ -19,8 +19,12 @@ type pending struct {
 	newest        string // the greatest of the values: they begin with the id
 }
 
-// wait is how long a write has to wait for changes that may still come. The first change after a pause does
-// not; those after it wait until no more of them have come for a while, and not for ever.
+// patientHosts is how many changed hosts make the longest wait twice as long; it becomes three times as long
+// at most. The more have come together, the more are still to come, and the less one waits for strangers.
+const patientHosts = 500
+
+// wait is how long a write has to wait for changes that may still come. A single change after a pause does
+// not; others wait until no more of them have come for a while, and not for ever.
 func (g *gathering) wait(now time.Time, p pending, t Timings) time.Duration {
 	if g.since.IsZero() {
 		g.since = now
@@ -28,10 +32,11 @@ func (g *gathering) wait(now time.Time, p pending, t Timings) time.Duration {
 	if g.pending != p {
 		g.pending, g.last = p, now
 	}
-	if left(g.writtenAt, t.CoalesceMost, now) == 0 {
+	if p.hosts <= 1 && left(g.writtenAt, t.CoalesceMost, now) == 0 {
 		return 0
 	}
-	return min(left(g.last, t.CoalesceQuiet, now), left(g.since, t.CoalesceMost, now))
+	most := t.CoalesceMost + t.CoalesceMost*time.Duration(min(p.hosts, 2*patientHosts))/patientHosts
+	return min(left(g.last, t.CoalesceQuiet, now), left(g.since, most, now))
 }
 
 // done notes that nothing is left to be written.

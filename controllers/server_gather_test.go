@@ -25,11 +25,13 @@ func writes(g *gathering, edits ...time.Duration) (at []time.Duration) {
 }
 
 func TestShardsAreWrittenLessOftenWhileEditsKeepComing(t *testing.T) {
-	var half []time.Duration
-	for n := range 300 {
-		half = append(half, time.Duration(n)*100*time.Millisecond)
-	}
 	const s, ms = time.Second, time.Millisecond
+	flow := func(n int, every time.Duration) (edits []time.Duration) {
+		for i := range n {
+			edits = append(edits, time.Duration(i)*every)
+		}
+		return edits
+	}
 	for _, c := range []struct {
 		name        string
 		edits, want []time.Duration
@@ -38,7 +40,10 @@ func TestShardsAreWrittenLessOftenWhileEditsKeepComing(t *testing.T) {
 		{"two, a minute apart", []time.Duration{0, 60 * s}, []time.Duration{0, 60 * s}},
 		{"two that follow each other", []time.Duration{0, 2 * s}, []time.Duration{0, 2500 * ms}},
 		{"a burst", []time.Duration{0, 200 * ms, 400 * ms, 900 * ms}, []time.Duration{0, 1400 * ms}},
-		{"300 within half a minute", half, []time.Duration{0, 10 * s, 20 * s, 30 * s}},
+		{"two at once", []time.Duration{0, 0}, []time.Duration{500 * ms}},
+		{"four a second", flow(200, 250*ms), []time.Duration{0, 11200 * ms, 22200 * ms, 33200 * ms, 44200 * ms, 50300 * ms}},
+		{"1 000 within ten seconds", flow(1000, 10*ms), []time.Duration{0, 10500 * ms}},
+		{"5 000 within a minute", flow(5000, 12*ms), []time.Duration{0, 30100 * ms, 60200 * ms}},
 	} {
 		if diff := cmp.Diff(c.want, writes(&gathering{}, c.edits...)); diff != "" {
 			t.Errorf("%s: written (-want +is)\n%s", c.name, diff)

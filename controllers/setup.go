@@ -96,7 +96,7 @@ func setupDomains(mgr ctrl.Manager, r *domainReconciler) error {
 	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 	built, err := builder.TypedControllerManagedBy[domainKey](mgr).
 		Named("domain").
-		Watches(&v1alpha1.MTASTSPolicy{}, byDomain, changed).
+		Watches(&v1alpha1.MTASTSPolicy{}, editsFirst{byDomain}, changed).
 		Watches(&v1alpha1.MTASTSPublication{}, byDomain, changed).
 		Watches(&networkingv1.Ingress{}, byDomain).
 		WatchesRawSource(source.TypedChannel(r.instances.wake, handler.TypedFuncs[domainKey, domainKey]{
