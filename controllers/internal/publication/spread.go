@@ -129,8 +129,11 @@ func (p *pass) reachable() bool {
 	if due {
 		return p.need(NeedPublic)
 	}
-	unusable, doubt := p.unusable(look)
-	if visible && unusable && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {
+	failing, doubt := p.unusable(look)
+	if !visible {
+		failing, doubt = false, ""
+	}
+	if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {
 		p.unverified = look.Message
 		return true
 	}

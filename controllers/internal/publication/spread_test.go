@@ -126,6 +126,9 @@ func TestThePublicLookDecidesByWhetherAnIDIsVisible(t *testing.T) {
 			if w.txt != before || w.spec.AnnouncedID == w.spec.Current.ID {
 				t.Fatal("announced before the delay was over")
 			}
+			if strings.Contains(w.last.Message, "DNS") {
+				t.Errorf("%q, but DNS answers whenever it is asked", w.last.Message)
+			}
 			w.advance(3 * time.Minute)
 			if gone := w.txt == w.spec.Current.ID; gone != tc.goes {
 				t.Fatalf("after the delay announced is %t, want %t", gone, tc.goes)

@@ -81,7 +81,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I2", name: "an id that no URL ever answers is stuck", file: "spread.go",
-		old: "if visible && unusable && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {", new: "if visible && unusable && false {",
+		old: "if failing && p.now.Sub(look.Since) >= p.t.UnverifiedDelay {", new: "if failing && false {",
 	},
 	{
 		promise: "I3", name: "an id is used again for the same policy", file: "decide.go",
