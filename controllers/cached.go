@@ -1,15 +1,35 @@
 package controllers
 
 import (
+	"hash/maphash"
+	"maps"
+	"sync"
 	"unique"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// slim makes of an object what the cache holds: without what nobody reads here, and with one copy of the texts
-// that the objects of a domain, or of thousands of domains, have in common.
-func slim(o any) (any, error) {
+// slimmer makes of objects what the cache holds: without what nobody reads here, and with one copy of what
+// the objects of a domain, or of thousands of domains, have in common.
+type slimmer struct {
+	seed maphash.Seed
+
+	mu sync.Mutex
+	// recent are sets of labels or of annotations, by their hash; older are those before them.
+	recent, older map[uint64]map[string]string
+}
+
+// mostSets is how many sets are known before the older ones are forgotten. All children of a domain have two
+// sets of their own, and those of thirty thousand are known.
+const mostSets = 1 << 16
+
+func newSlimmer() *slimmer {
+	return &slimmer{seed: maphash.MakeSeed(), recent: map[uint64]map[string]string{}}
+}
+
+// slim is a [toolscache.TransformFunc].
+func (s *slimmer) slim(o any) (any, error) {
 	object, ok := o.(metav1.Object)
 	if !ok {
 		return o, nil // the last known state of something deleted
@@ -17,10 +37,10 @@ func slim(o any) (any, error) {
 	object.SetManagedFields(nil)
 	object.SetNamespace(shared(object.GetNamespace()))
 	object.SetName(shared(object.GetName()))
-	object.SetLabels(sharedTexts(object.GetLabels()))
+	object.SetLabels(s.known(object.GetLabels()))
 	annotations := object.GetAnnotations()
 	delete(annotations, corev1.LastAppliedConfigAnnotation) // a second copy of the object
-	object.SetAnnotations(sharedTexts(annotations))
+	object.SetAnnotations(s.known(annotations))
 	owners := object.GetOwnerReferences()
 	for i := range owners {
 		owner := &owners[i]
@@ -30,16 +50,33 @@ func slim(o any) (any, error) {
 	return o, nil
 }
 
-// sharedTexts makes the keys and values shared ones. Where nothing is left nothing is held.
-func sharedTexts(texts map[string]string) map[string]string {
-	if len(texts) == 0 {
+// known is the same set as it is known already: nobody changes what comes from the cache. A map takes 300 bytes
+// however little is in it, and where nothing is in it nothing is held.
+func (s *slimmer) known(set map[string]string) map[string]string {
+	if len(set) == 0 {
 		return nil
 	}
-	out := make(map[string]string, len(texts))
-	for key, value := range texts {
-		out[shared(key)] = shared(value)
+	var sum uint64
+	for key, value := range set { // in any order
+		sum += maphash.Comparable(s.seed, [2]string{key, value})
 	}
-	return out
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	same, ok := s.recent[sum]
+	if !ok {
+		same = s.older[sum]
+	}
+	if !maps.Equal(same, set) {
+		same = make(map[string]string, len(set))
+		for key, value := range set {
+			same[shared(key)] = shared(value)
+		}
+	}
+	if len(s.recent) >= mostSets {
+		s.older, s.recent = s.recent, map[uint64]map[string]string{}
+	}
+	s.recent[sum] = same
+	return same
 }
 
 func shared(text string) string { return unique.Make(text).Value() }

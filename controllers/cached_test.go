@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"reflect"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,7 +28,7 @@ func TestTheCacheHoldsAnObjectWithoutWhatNobodyReads(t *testing.T) {
 		{map[string]string{corev1.LastAppliedConfigAnnotation: "{}"}, nil},
 		{map[string]string{corev1.LastAppliedConfigAnnotation: "{}", "a": "b"}, map[string]string{"a": "b"}},
 	} {
-		got, err := slim(meta(managed, c.before))
+		got, err := newSlimmer().slim(meta(managed, c.before))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +40,38 @@ func TestTheCacheHoldsAnObjectWithoutWhatNobodyReads(t *testing.T) {
 
 func TestWhatIsNoObjectGoesThroughTheCacheAsItIs(t *testing.T) {
 	gone := toolscache.DeletedFinalStateUnknown{Key: "mail/a"}
-	if got, err := slim(gone); err != nil || got != gone {
+	if got, err := newSlimmer().slim(gone); err != nil || got != gone {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestObjectsOfADomainHoldOneSetOfLabels(t *testing.T) {
+	s := newSlimmer()
+	labels := func(domain string) map[string]string {
+		o, err := s.slim(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "a", "domain": domain}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.(*corev1.ConfigMap).Labels
+	}
+	same := func(a, b map[string]string) bool { return reflect.ValueOf(a).Pointer() == reflect.ValueOf(b).Pointer() }
+	first := labels("example.com")
+	if !same(first, labels("example.com")) {
+		t.Error("the same labels are held twice")
+	}
+	if other := labels("example.net"); same(first, other) || other["domain"] != "example.net" {
+		t.Errorf("another domain has the labels %v", other)
+	}
+	for n := range mostSets {
+		labels(strconv.Itoa(n))
+	}
+	if !same(first, labels("example.com")) {
+		t.Error("forgotten too soon")
+	}
+	for n := range 2 * mostSets {
+		labels(strconv.Itoa(mostSets + n))
+	}
+	if len(s.recent)+len(s.older) > 2*mostSets {
+		t.Errorf("%d sets are known, and none is ever forgotten", len(s.recent)+len(s.older))
 	}
 }

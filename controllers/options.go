@@ -107,7 +107,7 @@ func ManagerOptions(namespaces ...string) ctrl.Options {
 		Cache: cache.Options{
 			DefaultNamespaces:           only,
 			DefaultLabelSelector:        ours,
-			DefaultTransform:            slim,
+			DefaultTransform:            newSlimmer().slim,
 			ReaderFailOnMissingInformer: true,
 			ByObject: map[client.Object]cache.ByObject{
 				&v1alpha1.MTASTSPolicy{}:      {Label: labels.Everything()},
