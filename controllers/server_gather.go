@@ -19,8 +19,8 @@ type pending struct {
 	newest        string // the greatest of the values: they begin with the id
 }
 
-// patientHosts is how many changed hosts make the longest wait twice as long; it becomes three times as long
-// at most. The more have come together, the more are still to come, and the less one waits for strangers.
+// patientHosts is how many changed hosts make waits twice as long; twice as many make them three times as long.
+// The more have come together, the more are still to come, and the less one waits for strangers.
 const patientHosts = 500
 
 // wait is how long a write has to wait for changes that may still come. A single change after a pause does
@@ -35,8 +35,8 @@ func (g *gathering) wait(now time.Time, p pending, t Timings) time.Duration {
 	if p.hosts <= 1 && left(g.writtenAt, t.CoalesceMost, now) == 0 {
 		return 0
 	}
-	most := t.CoalesceMost + t.CoalesceMost*time.Duration(min(p.hosts, 2*patientHosts))/patientHosts
-	return min(left(g.last, t.CoalesceQuiet, now), left(g.since, most, now))
+	patience := 1 + min(p.hosts/patientHosts, 2)
+	return min(left(g.last, time.Duration(patience)*t.CoalesceQuiet, now), left(g.since, time.Duration(patience)*t.CoalesceMost, now))
 }
 
 // done notes that nothing is left to be written.

@@ -61,7 +61,7 @@ type Timings struct {
 	NudgeAgain time.Duration
 	// Coalesce is how long after an event a pass over a namespace begins: more events come with it. Changes
 	// of shards that follow each other are written when no more have come for CoalesceQuiet, or when one has
-	// waited for CoalesceMost; up to three times that if hundreds have come.
+	// waited for CoalesceMost; after up to three times as long if hundreds have come.
 	Coalesce      time.Duration
 	CoalesceQuiet time.Duration
 	CoalesceMost  time.Duration
