@@ -156,9 +156,9 @@ func (p *pass) unusable(look *Public) (yes bool, doubt string) {
 	case look.Outcome != NoAnswer:
 		return false, ""
 	case p.o.DNS == nil || p.o.DNS.Answer == Unknown:
-		return false, ", and DNS does not answer the operator either: what senders get there is unknown"
+		return false, ", and DNS does not answer the operator either: what senders get there is unknown; check the operator's way to DNS (looks.resolvers, NetworkPolicies)"
 	case p.now.Sub(look.AnotherAt) < p.t.AnotherPatience:
-		return false, ", and when it last answered it served another policy"
+		return false, ", and when it last answered it served another policy: find out who answers for the policy host, and make it this cluster alone"
 	}
 	return true, ""
 }
