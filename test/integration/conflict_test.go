@@ -34,15 +34,15 @@ func (s *story) refused(p *v1alpha1.MTASTSPolicy, reason string, message OmegaMa
 	s.Expect(p.Status.ObservedGeneration).To(Equal(p.Generation))
 }
 
-// nothingIn makes sure that the operator has made nothing in a namespace.
-func (s *story) nothingIn(namespace string) {
+// nothingIn expects that the operator has made nothing in a namespace.
+func (s *story) nothingIn(g Gomega, namespace string) {
 	s.t.Helper()
 	for _, list := range []client.ObjectList{
 		&v1alpha1.MTASTSPublicationList{}, &networkingv1.IngressList{}, &cmv1.CertificateList{}, &externaldnsv1alpha1.DNSEndpointList{},
 		&appsv1.DeploymentList{}, &corev1.ServiceList{}, &networkingv1.NetworkPolicyList{},
 	} {
-		s.Expect(s.api.List(s.ctx, list, client.InNamespace(namespace))).To(Succeed())
-		s.Expect(apimeta.LenList(list)).To(BeZero(), "%T", list)
+		g.Expect(s.api.List(s.ctx, list, client.InNamespace(namespace))).To(Succeed())
+		g.Expect(apimeta.LenList(list)).To(BeZero(), "%T", list)
 	}
 }
 
@@ -83,7 +83,7 @@ func TestOfTwoNamespacesTheOlderPolicyWinsWhileNothingIsPublished(t *testing.T) 
 
 	s.inForce(older)
 	s.refused(newer, v1alpha1.ReasonDomainConflict, ContainSubstring("published from namespace "+other))
-	s.nothingIn(s.namespace)
+	s.nothingIn(s, s.namespace)
 }
 
 func TestTheNamespaceThatPublishesADomainKeepsIt(t *testing.T) {
@@ -105,12 +105,12 @@ func TestTheNamespaceThatPublishesADomainKeepsIt(t *testing.T) {
 
 	s.Expect(s.inForce(again)).To(Equal(id))
 	s.refused(stranger, v1alpha1.ReasonDomainConflict, ContainSubstring(command))
-	s.nothingIn(other)
+	s.nothingIn(s, other)
 	// Without a policy of its own it does not hand the domain over either.
 	s.pruned(again)
 	s.state(v1alpha1.StateRetiring)
 	s.refused(stranger, v1alpha1.ReasonDomainConflict, ContainSubstring(command))
-	s.nothingIn(other)
+	s.nothingIn(s, other)
 }
 
 func TestANamespacePublishesOnlyDomainsThatItMayClaim(t *testing.T) {
@@ -127,7 +127,7 @@ func TestANamespacePublishesOnlyDomainsThatItMayClaim(t *testing.T) {
 	allow("elsewhere.example")
 	message := ContainSubstring("does not let namespace " + s.namespace + " publish " + s.domain)
 	s.refused(p, v1alpha1.ReasonDomainNotAllowed, message)
-	s.nothingIn(s.namespace)
+	s.nothingIn(s, s.namespace)
 
 	allow("*.example")
 	id := s.inForce(p)
@@ -241,5 +241,5 @@ func TestAPublicationThatTheCacheDoesNotShowStaysTheOnlyOne(t *testing.T) {
 	s.refused(newer, v1alpha1.ReasonDomainConflict, ContainSubstring("published from namespace "+other))
 	s.Expect(s.publication().Spec.AnnouncedID).To(Equal(id))
 	s.Expect(s.txt()).To(Equal(announces(id)))
-	s.Eventually(func() error { s.nothingIn(s.namespace); return nil }).Should(Succeed())
+	s.Eventually(func(g Gomega) { s.nothingIn(g, s.namespace) }).Should(Succeed())
 }
