@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -37,6 +38,9 @@ type serverReconciler struct {
 	instances *instances
 	patience  *patience[namespaceKey]
 
+	// changedHosts are those of all namespaces that are not written yet.
+	changedHosts atomic.Int64
+
 	mu         sync.Mutex
 	namespaces map[string]*serverState
 	// rests are the times after a pass in which events make no other one.
@@ -49,9 +53,13 @@ type rest struct {
 	wait  time.Duration
 }
 
-// perPublication is how long a namespace rests for each publication that a pass has gone through. A pass takes
-// a twentieth of that: where there are thousands, events that keep coming may not keep a core busy.
-const perPublication = 100 * time.Microsecond
+// perPublication is how long a namespace rests for each publication that a pass has gone through, and for each
+// namespace that there was a pass over within busyFor. A pass takes a twentieth of that: where there are
+// thousands, in one namespace or in many, events that keep coming may not keep a core busy.
+const (
+	perPublication = 100 * time.Microsecond
+	busyFor        = 2 * time.Second
+)
 
 // soon is when an event should make a pass: a moment later, because others come with it.
 func (r *serverReconciler) soon(namespace string) time.Duration {
@@ -69,7 +77,13 @@ func (r *serverReconciler) rest(namespace string, publications int) {
 		delete(r.rests, namespace)
 		return
 	}
-	r.rests[namespace] = rest{r.Clock.Now(), time.Duration(publications) * perPublication}
+	now, busy := r.Clock.Now(), time.Duration(1)
+	for other, last := range r.rests {
+		if other != namespace && left(last.since, busyFor, now) > 0 {
+			busy++
+		}
+	}
+	r.rests[namespace] = rest{now, busy * time.Duration(publications) * perPublication}
 }
 
 // serverState is what the controller remembers of one namespace between passes. Only its worker
@@ -281,6 +295,7 @@ func (r *serverReconciler) forget(namespace string) {
 		for uid := range state.pods {
 			r.instances.ask.forget(uid)
 		}
+		state.done(&r.changedHosts)
 		delete(r.namespaces, namespace)
 	}
 }

@@ -85,6 +85,9 @@ func (id ID) Time() time.Time {
 // Compare orders ids by time, then by text, and returns -1, 0 or +1. What is not
 // ours is smaller than any id of ours, and the empty id is the smallest.
 func (id ID) Compare(other ID) int {
+	if id == other {
+		return 0
+	}
 	_, ours := ParseID(string(id))
 	_, theirs := ParseID(string(other))
 	switch {
