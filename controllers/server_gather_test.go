@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,15 +11,16 @@ import (
 // writes are when shards are written for edits that come at these times.
 func writes(g *gathering, edits ...time.Duration) (at []time.Duration) {
 	timings := DefaultTimings()
+	var fleet atomic.Int64
 	var came []time.Duration
 	for now := time.Duration(0); now < 2*time.Minute; now += 100 * time.Millisecond {
 		for len(edits) > 0 && edits[0] <= now {
 			came, edits = append(came, edits[0]), edits[1:]
 		}
-		if len(came) > 0 && g.wait(testNow.Add(now), pending{hosts: len(came)}, timings) == 0 {
+		if len(came) > 0 && g.wait(testNow.Add(now), pending{hosts: len(came)}, &fleet, timings) == 0 {
 			at, came = append(at, now), nil
 			g.writtenAt = testNow.Add(now)
-			g.done()
+			g.done(&fleet)
 		}
 	}
 	return at
@@ -42,11 +44,29 @@ func TestShardsAreWrittenLessOftenWhileEditsKeepComing(t *testing.T) {
 		{"a burst", []time.Duration{0, 200 * ms, 400 * ms, 900 * ms}, []time.Duration{0, 1400 * ms}},
 		{"two at once", []time.Duration{0, 0}, []time.Duration{500 * ms}},
 		{"four a second", flow(200, 250*ms), []time.Duration{0, 10300 * ms, 20500 * ms, 30800 * ms, 41 * s, 50300 * ms}},
-		{"1 000 within ten seconds", flow(1000, 10*ms), []time.Duration{0, 11 * s}},
+		{"600 with a pause", append(flow(300, 10*ms), flow(600, 14*ms)[300:]...), []time.Duration{0, 9900 * ms}},
+		{"1 000 within ten seconds", flow(1000, 10*ms), []time.Duration{0, 11500 * ms}},
 		{"5 000 within a minute", flow(5000, 12*ms), []time.Duration{0, 30100 * ms, 60200 * ms}},
 	} {
 		if diff := cmp.Diff(c.want, writes(&gathering{}, c.edits...)); diff != "" {
 			t.Errorf("%s: written (-want +is)\n%s", c.name, diff)
 		}
+	}
+}
+
+func TestShardsWaitForAMassEditThatIsMostlyElsewhere(t *testing.T) {
+	timings := DefaultTimings()
+	var fleet atomic.Int64
+	elsewhere, here := gathering{}, gathering{}
+	if wait := elsewhere.wait(testNow, pending{hosts: 2 * patientHosts}, &fleet, timings); wait != 3*timings.CoalesceQuiet {
+		t.Errorf("the mass edit waits for %s", wait)
+	}
+	if wait := here.wait(testNow, pending{hosts: 1}, &fleet, timings); wait != 3*timings.CoalesceQuiet {
+		t.Errorf("a part of it in another namespace waits for %s", wait)
+	}
+	elsewhere.done(&fleet)
+	here.done(&fleet)
+	if wait := here.wait(testNow, pending{hosts: 1}, &fleet, timings); wait != 0 {
+		t.Errorf("a single edit after it waits for %s", wait)
 	}
 }

@@ -45,10 +45,10 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 		}
 	}
 	if state.dirty = len(p.changed) > 0; !state.dirty {
-		state.done()
+		state.done(&r.changedHosts)
 		return 0, nil
 	}
-	if wait := state.wait(r.Clock.Now(), pending{len(p.changed), p.puts, p.newest}, r.Timings); wait > 0 {
+	if wait := state.wait(r.Clock.Now(), pending{len(p.changed), p.puts, p.newest}, &r.changedHosts, r.Timings); wait > 0 {
 		return wait, nil
 	}
 	var errs []error
@@ -62,7 +62,7 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 		return 0, err
 	}
 	state.dirty, state.writtenAt, state.nudges = false, r.Clock.Now(), 0
-	state.done()
+	state.done(&r.changedHosts)
 	return 0, nil
 }
 
