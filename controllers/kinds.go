@@ -75,8 +75,9 @@ func (k *optionalKinds) Start(ctx context.Context) error {
 	}
 }
 
-// syncTimeout bounds the wait for the first list of a kind that has just appeared.
-const syncTimeout = 15 * time.Second
+// syncTimeout bounds the wait for the first list of a kind: tens of thousands of objects take their time, and
+// until it is over no domain is judged.
+const syncTimeout = 2 * time.Minute
 
 // look watches the missing kinds that are installed by now. What fails is tried again with the next look.
 func (k *optionalKinds) look(ctx context.Context, missing map[schema.GroupVersionKind]client.Object) {
@@ -90,6 +91,9 @@ func (k *optionalKinds) look(ctx context.Context, missing map[schema.GroupVersio
 			limited, cancel := context.WithTimeout(ctx, syncTimeout)
 			err = k.watch(limited, object)
 			cancel()
+		}
+		if ctx.Err() != nil {
+			return
 		}
 		if err != nil {
 			log.FromContext(ctx).Error(err, "watching a kind of another project", "kind", kind.String())
