@@ -44,7 +44,7 @@ func measure(ctx context.Context) error {
 	idle := flag.Duration("idle", time.Minute, "how long the operator is watched at rest")
 	out := flag.String("json", "", "file for every figure of every run")
 	recorded := flag.String("check", "", "file of an earlier -json: fail if counts or ratios are worse than there")
-	profiles := flag.String("profiles", "", "folder for profiles of the operator")
+	profiles := flag.String("profiles", "", "folder for profiles of the operator and of the world around it")
 	flag.Parse()
 	setups, err := setupsOf(*sizes, *spread)
 	if err != nil {

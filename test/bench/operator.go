@@ -27,7 +27,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/mta-sts-operator/mta-sts-operator/controllers"
-	"github.com/mta-sts-operator/mta-sts-operator/test/harness"
 	"github.com/mta-sts-operator/mta-sts-operator/test/operator"
 )
 
@@ -40,6 +39,8 @@ type surroundings struct {
 	ResolverAddress  string
 	DNS, HTTPS, SMTP uint16
 	RootsPEM         []byte
+	// Profiled says that somebody wants to see where memory goes.
+	Profiled bool
 }
 
 func (s surroundings) Resolver() string  { return s.ResolverAddress }
@@ -56,6 +57,8 @@ func (s surroundings) Roots() *x509.CertPool {
 type figures struct {
 	// Requests are counted by "VERB resource", watches apart.
 	Requests map[string]int
+	// Passes are those over domains.
+	Passes int
 	// WatchBytes came in over watches.
 	WatchBytes int64
 	// HeapBytes is what is reachable, after a collection; RSSBytes is the process'.
@@ -67,10 +70,13 @@ type figures struct {
 // runOperator runs the operator until its standard input ends, and says on standard output where it
 // answers questions about itself.
 func runOperator(ctx context.Context) error {
-	runtime.MemProfileRate = 16 << 10 // fine enough to see what one policy costs
+	runtime.MemProfileRate = 0
 	var world surroundings
 	if err := json.NewDecoder(os.Stdin).Decode(&world); err != nil {
 		return fmt.Errorf("reading the surroundings: %w", err)
+	}
+	if world.Profiled {
+		runtime.MemProfileRate = 16 << 10 // fine enough to see what one policy costs
 	}
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
 	cfg, err := clientcmd.BuildConfigFromFlags("", world.Kubeconfig)
@@ -174,6 +180,7 @@ func (c *counter) figures() figures {
 	f := figures{Requests: map[string]int{}, WatchBytes: c.watched, Goroutines: runtime.NumGoroutine()}
 	maps.Copy(f.Requests, c.requests)
 	c.mu.Unlock()
+	f.Passes, _ = operator.Passes("domain")
 	used := usedCPU()
 	f.RSSBytes = residentBytes()
 	debug.FreeOSMemory()
@@ -218,7 +225,19 @@ type process struct {
 	address string
 }
 
-func startOperator(ctx context.Context, kubeconfig string, world *harness.World) (*process, error) {
+// startOperator starts the operator as a process of its own.
+func (f *fleet) startOperator(ctx context.Context) error {
+	op, err := startProcess(ctx, surroundings{
+		Kubeconfig: f.plane.Kubeconfig(), ResolverAddress: f.world.Resolver(), DNS: f.world.DNSPort(), HTTPS: f.world.HTTPSPort(),
+		SMTP: f.world.SMTPPort(), RootsPEM: f.world.RootsPEM(), Profiled: f.Profiles != "",
+	})
+	if err == nil {
+		f.op = op
+	}
+	return err
+}
+
+func startProcess(ctx context.Context, world surroundings) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
@@ -235,11 +254,7 @@ func startOperator(ctx context.Context, kubeconfig string, world *harness.World)
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the operator: %w", err)
 	}
-	err = json.NewEncoder(p.input).Encode(surroundings{
-		Kubeconfig: kubeconfig, ResolverAddress: world.Resolver(),
-		DNS: world.DNSPort(), HTTPS: world.HTTPSPort(), SMTP: world.SMTPPort(), RootsPEM: world.RootsPEM(),
-	})
-	if err != nil {
+	if err := json.NewEncoder(p.input).Encode(world); err != nil {
 		return nil, errors.Join(fmt.Errorf("telling the operator where the world is: %w", err), p.stop())
 	}
 	if _, err := fmt.Fscanln(output, &p.address); err != nil {

@@ -1,18 +1,23 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
+	"time"
 )
 
-// profile takes a CPU profile of the operator for so many seconds; the returned function waits for its end.
+// profile takes CPU profiles of the operator and of the world for so many seconds; the returned function waits
+// for their end.
 func (f *fleet) profile(ctx context.Context, name string, seconds int) func() error {
 	if f.Profiles == "" {
 		return func() error { return nil }
 	}
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() {
 		content, err := f.op.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
 		if err == nil {
@@ -20,7 +25,17 @@ func (f *fleet) profile(ctx context.Context, name string, seconds int) func() er
 		}
 		done <- err
 	}()
-	return func() error { return <-done }
+	go func() {
+		var content bytes.Buffer
+		err := pprof.StartCPUProfile(&content)
+		if err == nil {
+			err = pause(ctx, time.Duration(seconds)*time.Second)
+			pprof.StopCPUProfile()
+			err = errors.Join(err, f.save(name+"-world.cpu", content.Bytes()))
+		}
+		done <- err
+	}()
+	return func() error { return errors.Join(<-done, <-done) }
 }
 
 func (f *fleet) heap(ctx context.Context, name string) error {

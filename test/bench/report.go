@@ -29,6 +29,7 @@ const (
 	massSingle        = "mass edit: s of a single edit meanwhile"
 	massConfigMaps    = "mass edit: ConfigMap writes"
 	massWrites        = "mass edit: writes per policy"
+	restartCaughtUp   = "restart: s until every domain was looked at"
 	restartSeconds    = "restart: s until an edit is in DNS"
 	restartWrites     = "restart: writes"
 	restartReads      = "restart: reads"
@@ -44,7 +45,7 @@ const (
 var order = []string{
 	onboardingRatio, onboardingServer, onboardingSeconds, bareSeconds, onboardingWrites, onboardingReads, onboardingCPU,
 	editRatio, editSeconds, editInForce, editWrites, editReads, massSeconds, massSingle, massConfigMaps, massWrites,
-	restartSeconds, restartWrites, restartReads, idleCPU, idleWatch, idleWrites, heapPerPolicy, rssMiB, goroutines, storedKiB,
+	restartCaughtUp, restartSeconds, restartWrites, restartReads, idleCPU, idleWatch, idleWrites, heapPerPolicy, rssMiB, goroutines, storedKiB,
 }
 
 func (r result) line() string {

@@ -14,10 +14,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/test/controlplane"
+	"github.com/mta-sts-operator/mta-sts-operator/test/operator"
 )
 
 // cost is what the operator asked of the API server. Watches do not count: they are few, and stay.
@@ -94,22 +94,9 @@ func (s *story) rest() {
 
 // passes is how often a controller of this process was run.
 func (s *story) passes(controller string) int {
-	families, err := metrics.Registry.Gather()
+	n, err := operator.Passes(controller)
 	s.Expect(err).NotTo(HaveOccurred())
-	total := 0.0
-	for _, family := range families {
-		if family.GetName() != "controller_runtime_reconcile_total" {
-			continue
-		}
-		for _, m := range family.GetMetric() {
-			for _, label := range m.GetLabel() {
-				if label.GetName() == "controller" && label.GetValue() == controller {
-					total += m.GetCounter().GetValue()
-				}
-			}
-		}
-	}
-	return int(total)
+	return n
 }
 
 // touch annotates an object as somebody who is not the operator, and waits for the pass that this causes.
