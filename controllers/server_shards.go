@@ -48,7 +48,8 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 		state.done(&r.changedHosts)
 		return 0, nil
 	}
-	if wait := state.wait(r.Clock.Now(), pending{len(p.changed), p.puts, p.newest}, &r.changedHosts, r.Timings); wait > 0 {
+	wait := state.wait(r.Clock.Now(), pending{len(p.changed), p.puts, p.newest}, &r.changedHosts, r.Timings)
+	if wait > 0 && len(state.shards) > 0 { // without any, pods wait to start
 		return wait, nil
 	}
 	var errs []error
