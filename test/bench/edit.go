@@ -2,9 +2,15 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"maps"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 )
 
 const (
@@ -60,6 +66,10 @@ func (r *result) massEdit(ctx context.Context, f *fleet) error {
 	if err != nil {
 		return err
 	}
+	shards, err := f.shards(ctx)
+	if err != nil {
+		return err
+	}
 	profiled := f.profile(ctx, "mass-edit", 20)
 	started := time.Now()
 	err = each(ctx, many, func(ctx context.Context, n int) error {
@@ -91,8 +101,27 @@ func (r *result) massEdit(ctx context.Context, f *fleet) error {
 	if _, err := r.quiet(ctx, f, "mass edit", before); err != nil {
 		return err
 	}
+	changed, err := f.shards(ctx)
+	if err != nil {
+		return err
+	}
+	maps.DeleteFunc(changed, func(shard types.NamespacedName, version string) bool { return shards[shard] == version })
+	r.Values[massShards] = float64(len(changed))
 	requests := r.Requests["mass edit"]
 	r.Values[massConfigMaps] = float64(requests["PATCH configmaps"] + requests["PUT configmaps"] + requests["POST configmaps"])
 	r.Values[massWrites], _ = per(requests, many+1)
 	return nil
+}
+
+// shards are the versions of the operator's ConfigMaps.
+func (f *fleet) shards(ctx context.Context) (map[types.NamespacedName]string, error) {
+	var list corev1.ConfigMapList
+	if err := f.api.List(ctx, &list, client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy}); err != nil {
+		return nil, fmt.Errorf("listing shards: %w", err)
+	}
+	versions := map[types.NamespacedName]string{}
+	for i := range list.Items {
+		versions[client.ObjectKeyFromObject(&list.Items[i])] = list.Items[i].ResourceVersion
+	}
+	return versions, nil
 }

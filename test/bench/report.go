@@ -28,6 +28,7 @@ const (
 	massSeconds       = "mass edit: s"
 	massSingle        = "mass edit: s of a single edit meanwhile"
 	massConfigMaps    = "mass edit: ConfigMap writes"
+	massShards        = "mass edit: shards that changed"
 	massWrites        = "mass edit: writes per policy"
 	restartCaughtUp   = "restart: s until every domain was looked at"
 	restartSeconds    = "restart: s until an edit is in DNS"
@@ -44,7 +45,7 @@ const (
 
 var order = []string{
 	onboardingRatio, onboardingServer, onboardingSeconds, bareSeconds, onboardingWrites, onboardingReads, onboardingCPU,
-	editRatio, editSeconds, editInForce, editWrites, editReads, massSeconds, massSingle, massConfigMaps, massWrites,
+	editRatio, editSeconds, editInForce, editWrites, editReads, massSeconds, massSingle, massConfigMaps, massShards, massWrites,
 	restartCaughtUp, restartSeconds, restartWrites, restartReads, idleCPU, idleWatch, idleWrites, heapPerPolicy, rssMiB, goroutines, storedKiB,
 }
 
