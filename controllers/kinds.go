@@ -77,7 +77,7 @@ func (k *optionalKinds) Start(ctx context.Context) error {
 
 // syncTimeout bounds the wait for the first list of a kind: tens of thousands of objects take their time, and
 // until it is over no domain is judged.
-const syncTimeout = 2 * time.Minute
+const syncTimeout = time.Minute
 
 // look watches the missing kinds that are installed by now. What fails is tried again with the next look.
 func (k *optionalKinds) look(ctx context.Context, missing map[schema.GroupVersionKind]client.Object) {

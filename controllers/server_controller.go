@@ -49,13 +49,15 @@ type serverReconciler struct {
 
 // rest is the time after a pass over a namespace.
 type rest struct {
-	since time.Time
-	wait  time.Duration
+	since        time.Time
+	wait         time.Duration
+	publications int
 }
 
-// perPublication is how long a namespace rests for each publication that a pass has gone through, and for each
-// namespace that there was a pass over within busyFor. A pass takes a twentieth of that: where there are
-// thousands, in one namespace or in many, events that keep coming may not keep a core busy.
+// perPublication is how long a namespace rests for each publication that a pass has gone through, times the
+// namespaces that there was a pass over within busyFor; and no longer than one with the publications of all of
+// these would. A pass takes a twentieth of that: where there are thousands, in one namespace or in many, events
+// that keep coming may not keep a core busy.
 const (
 	perPublication = 100 * time.Microsecond
 	busyFor        = 2 * time.Second
@@ -77,13 +79,13 @@ func (r *serverReconciler) rest(namespace string, publications int) {
 		delete(r.rests, namespace)
 		return
 	}
-	now, busy := r.Clock.Now(), time.Duration(1)
+	now, busy, all := r.Clock.Now(), 1, publications
 	for other, last := range r.rests {
 		if other != namespace && left(last.since, busyFor, now) > 0 {
-			busy++
+			busy, all = busy+1, all+last.publications
 		}
 	}
-	r.rests[namespace] = rest{now, busy * time.Duration(publications) * perPublication}
+	r.rests[namespace] = rest{now, time.Duration(min(busy*publications, all)) * perPublication, publications}
 }
 
 // serverState is what the controller remembers of one namespace between passes. Only its worker

@@ -21,6 +21,8 @@ func TestNamespacesThatAreBusyTogetherRestLongerThanOneAlone(t *testing.T) {
 		{name: "one small namespace waits for the events of a moment only", publications: 10, want: DefaultTimings().Coalesce},
 		{name: "one large namespace", publications: 10000, want: 1000 * ms},
 		{name: "the last of twenty", others: 19, publications: 500, want: 1000 * ms},
+		{name: "a small one beside large ones", others: 19, publications: 200, want: 400 * ms},
+		{name: "a large one beside small ones", others: 19, publications: 10000, want: 1950 * ms},
 		{name: "after others that have been quiet since", others: 19, before: busyFor, publications: 2000, want: 200 * ms},
 	} {
 		t.Run(c.name, func(t *testing.T) {
