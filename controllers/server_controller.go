@@ -56,7 +56,7 @@ type rest struct {
 
 // perPublication is how long a namespace rests for each publication that a pass has gone through, times the
 // namespaces that there was a pass over within busyFor; and no longer than one with the publications of all of
-// these would. A pass takes a twentieth of that: where there are thousands, in one namespace or in many, events
+// these would. A pass takes a tenth of that: where there are thousands, in one namespace or in many, events
 // that keep coming may not keep a core busy.
 const (
 	perPublication = 100 * time.Microsecond
