@@ -49,19 +49,13 @@ type serverReconciler struct {
 
 // rest is the time after a pass over a namespace.
 type rest struct {
-	since        time.Time
-	wait         time.Duration
-	publications int
+	since time.Time
+	wait  time.Duration
 }
 
-// perPublication is how long a namespace rests for each publication that a pass has gone through, times the
-// namespaces that there was a pass over within busyFor; and no longer than one with the publications of all of
-// these would. A pass takes a tenth of that: where there are thousands, in one namespace or in many, events
-// that keep coming may not keep a core busy.
-const (
-	perPublication = 100 * time.Microsecond
-	busyFor        = 2 * time.Second
-)
+// perPublication is how long a namespace rests for each publication that a pass has gone through. A pass takes
+// a tenth of that: where there are thousands, events that keep coming may not keep a core busy.
+const perPublication = 100 * time.Microsecond
 
 // soon is when an event should make a pass: a moment later, because others come with it.
 func (r *serverReconciler) soon(namespace string) time.Duration {
@@ -79,13 +73,7 @@ func (r *serverReconciler) rest(namespace string, publications int) {
 		delete(r.rests, namespace)
 		return
 	}
-	now, busy, all := r.Clock.Now(), 1, publications
-	for other, last := range r.rests {
-		if other != namespace && left(last.since, busyFor, now) > 0 {
-			busy, all = busy+1, all+last.publications
-		}
-	}
-	r.rests[namespace] = rest{now, time.Duration(min(busy*publications, all)) * perPublication, publications}
+	r.rests[namespace] = rest{r.Clock.Now(), time.Duration(publications) * perPublication}
 }
 
 // serverState is what the controller remembers of one namespace between passes. Only its worker
@@ -300,15 +288,4 @@ func (r *serverReconciler) forget(namespace string) {
 		state.done(&r.changedHosts)
 		delete(r.namespaces, namespace)
 	}
-}
-
-// present is the object as an interface that is nil if the pointer is.
-func present[T any, P interface {
-	*T
-	client.Object
-}](o P) client.Object {
-	if o == nil {
-		return nil
-	}
-	return o
 }

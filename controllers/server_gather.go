@@ -6,7 +6,7 @@ import (
 )
 
 // gathering spaces out the writes of shards. Each write sends a hundred hosts to every node that mounts them:
-// a thousand edits that come together must not make hundreds of writes, and one edit must wait for nobody.
+// a thousand edits that come together must not make hundreds of writes, and one edit alone must wait for nobody.
 type gathering struct {
 	// writtenAt is when shards were written last.
 	writtenAt time.Time

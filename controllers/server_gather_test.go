@@ -1,11 +1,17 @@
 package controllers
 
 import (
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
 )
 
 // writes are when shards are written for edits that come at these times.
@@ -68,5 +74,32 @@ func TestShardsWaitForAMassEditThatIsMostlyElsewhere(t *testing.T) {
 	here.done(&fleet)
 	if wait := here.wait(testNow, pending{hosts: 1}, &fleet, timings); wait != 0 {
 		t.Errorf("a single edit after it waits for %s", wait)
+	}
+}
+
+func TestTheFirstShardOfANamespaceWaitsForNobody(t *testing.T) {
+	s := &shardServer{
+		random: rand.New(rand.NewPCG(1, 2)), left: -1,
+		shards: map[int][]*corev1.ConfigMap{}, publications: map[string][]*v1alpha1.MTASTSPublication{},
+	}
+	o := s.newOperator()
+	o.r.Timings, o.r.Clock = DefaultTimings(), clocktesting.NewFakeClock(testNow)
+	o.r.changedHosts.Add(2 * patientHosts)
+	publications := []v1alpha1.MTASTSPublication{publicationOf("first.example", 1, testNow)}
+	for _, c := range []struct {
+		host string
+		want time.Duration
+	}{
+		{"mta-sts.first.example", 0},
+		{"mta-sts.second.example", 3 * DefaultTimings().CoalesceQuiet},
+	} {
+		wait, err := o.r.renderShards(t.Context(), resources.Server{Namespace: "mail", Anchor: "anchor"}, o.state, publications)
+		if err != nil || wait != c.want {
+			t.Fatalf("%s waits for %s and fails with %v, want %s", c.host, wait, err, c.want)
+		}
+		if _, written := last(s.shards[0]).Data[c.host]; written != (c.want == 0) {
+			t.Errorf("%s is written: %t", c.host, written)
+		}
+		publications = append(publications, publicationOf("second.example", 1, testNow))
 	}
 }

@@ -57,7 +57,7 @@ func (s surroundings) Roots() *x509.CertPool {
 type figures struct {
 	// Requests are counted by "VERB resource", watches apart.
 	Requests map[string]int
-	// Passes are those over domains.
+	// Passes are those over domains; 0 if the metrics do not tell.
 	Passes int
 	// WatchBytes came in over watches.
 	WatchBytes int64
@@ -226,14 +226,11 @@ type process struct {
 }
 
 // startOperator starts the operator as a process of its own.
-func (f *fleet) startOperator(ctx context.Context) error {
-	op, err := startProcess(ctx, surroundings{
+func (f *fleet) startOperator(ctx context.Context) (err error) {
+	f.op, err = startProcess(ctx, surroundings{
 		Kubeconfig: f.plane.Kubeconfig(), ResolverAddress: f.world.Resolver(), DNS: f.world.DNSPort(), HTTPS: f.world.HTTPSPort(),
 		SMTP: f.world.SMTPPort(), RootsPEM: f.world.RootsPEM(), Profiled: f.Profiles != "",
 	})
-	if err == nil {
-		f.op = op
-	}
 	return err
 }
 

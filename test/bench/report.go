@@ -30,7 +30,7 @@ const (
 	massConfigMaps    = "mass edit: ConfigMap writes"
 	massShards        = "mass edit: shards that changed"
 	massWrites        = "mass edit: writes per policy"
-	restartCaughtUp   = "restart: s until every domain was looked at"
+	restartCaughtUp   = "restart: s until as many passes as domains"
 	restartSeconds    = "restart: s until an edit is in DNS"
 	restartWrites     = "restart: writes"
 	restartReads      = "restart: reads"
