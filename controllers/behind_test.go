@@ -141,7 +141,7 @@ func TestNoChildIsMadeForAPublicationThatIsGone(t *testing.T) {
 	r := &domainReconciler{client: b, live: live, children: children{client: b, live: live}, bounds: func(now time.Time) (time.Time, time.Time) { return now, now }}
 	r.Clock = clocktesting.NewFakeClock(testNow)
 	s := inForceScope()
-	s.settings.Exposure, s.ingress = v1alpha1.ExposureIngress, nil
+	s.settings.Exposure, s.ways = v1alpha1.ExposureIngress, ways{ingressName: "mta-sts.example.com"}
 	d := resources.NewDomain(s.publication, s.settings)
 	if err := r.ensureIngress(t.Context(), s, d); !stale(err) {
 		t.Errorf("Ingress: %v", err)

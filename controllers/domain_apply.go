@@ -111,7 +111,7 @@ func (r *domainReconciler) ensureChildren(ctx context.Context, s *scope) error {
 // ensureEndpoints writes the DNS records, the id first: every pod has just been asked about it.
 func (r *domainReconciler) ensureEndpoints(ctx context.Context, s *scope, d resources.Domain) error {
 	if s.settings.Provider != v1alpha1.DNSExternalDNS {
-		return r.removeEndpoints(ctx, s)
+		return r.keepEndpoints(ctx, s, d)
 	}
 	errs := []error{r.ensureTXT(ctx, s, d)}
 	// Without a target an existing record stays: a load balancer that loses its address for a moment
@@ -120,13 +120,6 @@ func (r *domainReconciler) ensureEndpoints(ctx context.Context, s *scope, d reso
 		errs = append(errs, r.writeEndpoint(ctx, s, host, s.hostEndpoint))
 	}
 	return errors.Join(append(errs, r.ensureReporting(ctx, s, d))...)
-}
-
-func (r *domainReconciler) ensureIngress(ctx context.Context, s *scope, d resources.Domain) error {
-	if s.settings.Exposure != v1alpha1.ExposureIngress {
-		return r.children.remove(ctx, present(s.ingress))
-	}
-	return r.applyChild(ctx, s, d.Ingress(), present(s.ingress))
 }
 
 func (r *domainReconciler) ensureCertificate(ctx context.Context, s *scope, d resources.Domain) error {
@@ -212,7 +205,7 @@ func (r *domainReconciler) removeAll(ctx context.Context, s *scope) error {
 	if err := r.removeEndpoints(ctx, s); err != nil {
 		return err
 	}
-	if err := r.children.remove(ctx, present(s.ingress)); err != nil {
+	if err := r.removeIngresses(ctx, s.every()); err != nil {
 		return err
 	}
 	if err := r.children.remove(ctx, present(s.certificate)); err != nil {

@@ -2,9 +2,13 @@ package controllers
 
 import (
 	"context"
+	"errors"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
 )
 
 // newestEndpoint is a DNSEndpoint as the cache has it, or as the API server had it at the operator's own
@@ -51,4 +55,37 @@ func (r *domainReconciler) removeEndpoint(ctx context.Context, s *scope, known *
 	}
 	s.memory.dropEndpoint(client.ObjectKeyFromObject(known))
 	return r.children.remove(ctx, known)
+}
+
+// keepEndpoints keeps what was handed to external-dns before the records became a person's business, and in step
+// with what is published: taken away, it would take the records out of DNS (I2). A person deletes it.
+func (r *domainReconciler) keepEndpoints(ctx context.Context, s *scope, d resources.Domain) error {
+	if !s.lookedUp() {
+		return r.removeEndpoints(ctx, s)
+	}
+	var errs []error
+	if s.txtEndpoint != nil {
+		errs = append(errs, r.ensureTXT(ctx, s, d))
+	}
+	if host := d.HostEndpoint(s.targets()); host != nil && s.hostEndpoint != nil {
+		errs = append(errs, r.writeEndpoint(ctx, s, host, s.hostEndpoint))
+	}
+	if s.rptEndpoint != nil {
+		errs = append(errs, r.ensureReporting(ctx, s, d))
+	}
+	return errors.Join(errs...)
+}
+
+// keptEndpoints are the names of those that are kept although the records are a person's business.
+func (s *scope) keptEndpoints() []string {
+	if s.settings.Provider == v1alpha1.DNSExternalDNS {
+		return nil
+	}
+	var out []string
+	for _, e := range []*externaldnsv1alpha1.DNSEndpoint{s.hostEndpoint, s.txtEndpoint, s.rptEndpoint} {
+		if e != nil {
+			out = append(out, e.Name)
+		}
+	}
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -27,7 +28,7 @@ type scope struct {
 	memory   *memory
 
 	// The domain's children as cached; nil means absent, or its kind is not installed.
-	ingress      *networkingv1.Ingress
+	ways
 	certificate  *cmv1.Certificate
 	hostEndpoint *externaldnsv1alpha1.DNSEndpoint
 	txtEndpoint  *externaldnsv1alpha1.DNSEndpoint
@@ -117,23 +118,27 @@ func (r *domainReconciler) observeClaim(ctx context.Context, s *scope) error {
 func (r *domainReconciler) observeChildren(ctx context.Context, s *scope) error {
 	namespace := s.publication.Namespace
 	var err error
-	if s.ingress, err = get(ctx, r.client, namespace, resources.IngressName(s.domain), &networkingv1.Ingress{}); err != nil {
-		return err
-	}
 	if r.kinds.installed(certificates) {
 		if s.certificate, err = get(ctx, r.client, namespace, resources.CertificateName(s.domain), &cmv1.Certificate{}); err != nil {
 			return err
 		}
 	}
-	if !r.kinds.installed(dnsEndpoints) {
-		return nil
+	if r.kinds.installed(dnsEndpoints) {
+		if err := r.observeEndpoints(ctx, s); err != nil {
+			return err
+		}
 	}
+	return r.observeWays(ctx, s)
+}
+
+func (r *domainReconciler) observeEndpoints(ctx context.Context, s *scope) error {
 	for name, into := range map[string]**externaldnsv1alpha1.DNSEndpoint{
 		resources.HostEndpointName(s.domain):   &s.hostEndpoint,
 		resources.TXTEndpointName(s.domain):    &s.txtEndpoint,
 		resources.TLSRPTEndpointName(s.domain): &s.rptEndpoint,
 	} {
-		if *into, err = r.newestEndpoint(ctx, s, client.ObjectKey{Namespace: namespace, Name: name}); err != nil {
+		var err error
+		if *into, err = r.newestEndpoint(ctx, s, client.ObjectKey{Namespace: s.publication.Namespace, Name: name}); err != nil {
 			return err
 		}
 	}
@@ -146,7 +151,7 @@ func (r *domainReconciler) observeGreater(ctx context.Context, s *scope) error {
 	spec := &s.publication.Spec
 	o := &s.observation
 	o.TXTObject = spec.AnnouncedID
-	if s.settings.Provider == v1alpha1.DNSExternalDNS {
+	if s.settings.Provider == v1alpha1.DNSExternalDNS || s.txtEndpoint != nil {
 		o.TXTObject = ""
 		if s.txtEndpoint != nil {
 			o.TXTObject = "?" // somebody made something else of it
@@ -221,33 +226,18 @@ func (r *domainReconciler) prepared(s *scope) (string, time.Duration) {
 	return "", 0
 }
 
-// targets is where the policy host points: what the policy or the configuration says, else the
-// addresses of the Ingress.
-func (s *scope) targets() []string {
-	if len(s.settings.Targets) > 0 || s.ingress == nil {
-		return s.settings.Targets
-	}
-	var out []string
-	for _, lb := range s.ingress.Status.LoadBalancer.Ingress {
-		switch {
-		case lb.IP != "":
-			out = append(out, lb.IP)
-		case lb.Hostname != "":
-			out = append(out, lb.Hostname)
-		}
-	}
-	return out
-}
-
-// clusterAddress is the address that reachability Cluster dials: the Ingress' own, which is inside
-// what the operator may trust.
+// clusterAddress is the address that reachability Cluster dials: that of the Ingress which DNS was told of,
+// which is inside what the operator may trust.
 func (s *scope) clusterAddress() (netip.Addr, bool) {
-	if s.ingress == nil {
-		return netip.Addr{}, false
+	ingresses := append([]*networkingv1.Ingress{s.ingress}, s.former...)
+	if s.moves() {
+		slices.Reverse(ingresses)
 	}
-	for _, lb := range s.ingress.Status.LoadBalancer.Ingress {
-		if addr, err := netip.ParseAddr(lb.IP); err == nil {
-			return addr, true
+	for _, ingress := range ingresses {
+		for _, at := range addressesOf(ingress) {
+			if addr, err := netip.ParseAddr(at); err == nil {
+				return addr, true
+			}
 		}
 	}
 	return netip.Addr{}, false

@@ -22,7 +22,11 @@ func (r *domainReconciler) atRest(s *scope) bool {
 // restLook is how long it is until the domain at rest is to be looked at again.
 func (r *domainReconciler) restLook(s *scope) time.Duration {
 	now := r.Clock.Now()
-	return s.memory.restDue(s.publication.Spec.InForceID, s.well(), now, r.Timings).Sub(now)
+	wait := s.memory.restDue(s.publication.Spec.InForceID, s.well(), now, r.Timings).Sub(now)
+	if s.changesWays() {
+		wait = min(wait, s.memory.way.at.Add(r.Timings.PollMost).Sub(now))
+	}
+	return wait
 }
 
 // well says whether the status shows that the domain is in force and nothing is wrong with it.
@@ -48,6 +52,7 @@ func (r *domainReconciler) lookAtRest(ctx context.Context, s *scope) error {
 	defer r.endTurn()
 	r.lookDNS(ctx, s)
 	r.lookPublic(ctx, s)
+	r.lookWays(ctx, s)
 	r.lookMX(ctx, s)
 	s.memory.rested(r.Clock.Now(), r.Timings)
 	return context.Cause(ctx)

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"fmt"
 	"strings"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -98,6 +99,11 @@ func (w *statusWriter) exposed() {
 	switch targets := w.targets(); {
 	case w.taken != "":
 		w.set(v1alpha1.ConditionExposed, metav1.ConditionFalse, v1alpha1.ReasonNameTaken, w.taken)
+	case w.lookedUp() && len(w.former) > 0:
+		w.set(v1alpha1.ConditionExposed, metav1.ConditionTrue, v1alpha1.ReasonWayChanging, w.changingWays(w.t))
+	case w.moves() && len(w.wantedTargets()) > 0 && !w.mayMove(w.wantedTargets()):
+		w.set(v1alpha1.ConditionExposed, metav1.ConditionTrue, v1alpha1.ReasonWayChanging, "the policy host goes on pointing at "+
+			strings.Join(targets, ", ")+" until the policy was seen at "+strings.Join(w.wantedTargets(), ", ")+reason(w.memory.way.problem))
 	case len(w.settings.Targets) > 0:
 		w.set(v1alpha1.ConditionExposed, metav1.ConditionTrue, v1alpha1.ReasonTargetsConfigured, "the policy host points at "+strings.Join(targets, ", "))
 	case len(targets) > 0:
@@ -181,7 +187,7 @@ func (w *statusWriter) dnsPublished() {
 	case spec.AnnouncedID == "":
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonNotYet, "it is too early to announce an id")
 	case dns.Exactly(spec.AnnouncedID):
-		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonPublished, "DNS answers id "+spec.AnnouncedID)
+		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonPublished, "DNS answers id "+spec.AnnouncedID+w.stillByExternalDNS())
 	case spec.InForceID != spec.AnnouncedID:
 		w.propagating(dns)
 	case dns != nil && dns.Answer != publication.Unknown && dns.Proves(w.t):
@@ -191,6 +197,17 @@ func (w *statusWriter) dnsPublished() {
 		// The operator ended after it had written down what DNS answered, and before it could show it.
 		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonPublished, "DNS answers id "+spec.AnnouncedID)
 	}
+}
+
+// stillByExternalDNS says, as the end of a sentence, that the switch to records by hand is not over.
+func (w *statusWriter) stillByExternalDNS() string {
+	kept := strings.Join(w.keptEndpoints(), " ")
+	if kept == "" {
+		return ""
+	}
+	return fmt.Sprintf("; external-dns still publishes records from before dns.provider was Manual. To take them over, "+
+		"let external-dns leave them in place (stop it, or --policy=upsert-only), then: kubectl -n %s delete dnsendpoint %s",
+		w.publication.Namespace, kept)
 }
 
 // wasOnItsWay says whether the status still shows the id in force as on its way to DNS.

@@ -48,6 +48,8 @@ type memory struct {
 	lookAt  time.Time
 	lookFor string
 	turn    time.Time
+	// way is what was seen of a change of ways.
+	way wayMemory
 	// progress is what was told of the change that is on its way.
 	progress progress
 	// transferTo is the namespace of which was told that the transfer to it waits.
@@ -85,7 +87,7 @@ func (m *memory) about(p *v1alpha1.MTASTSPublication) {
 		uid = p.UID
 	}
 	if m.publication != uid {
-		m.publication, m.world, m.dns, m.public, m.rpt = uid, nil, nil, nil, nil
+		m.publication, m.world, m.dns, m.public, m.rpt, m.way = uid, nil, nil, nil, nil, wayMemory{}
 	}
 }
 

@@ -70,6 +70,14 @@ func (w timedWorld) LookPolicyAt(ctx context.Context, domain string, address net
 	return out
 }
 
+// LookWay implements World.
+func (w timedWorld) LookWay(ctx context.Context, domain string, way sender.Way, want *sender.Instance) sender.Look {
+	began := time.Now()
+	out := w.World.LookWay(ctx, domain, way, want)
+	w.note(lookPolicy, began, string(out.Outcome))
+	return out
+}
+
 // ProbeMX implements World.
 func (w timedWorld) ProbeMX(ctx context.Context, host string) sender.MXProbe {
 	began := time.Now()

@@ -39,6 +39,7 @@ type World interface {
 	LookupMX(ctx context.Context, domain string) sender.MX
 	LookPolicy(ctx context.Context, domain string, want *sender.Instance) sender.Look
 	LookPolicyAt(ctx context.Context, domain string, address netip.Addr, want *sender.Instance) sender.Look
+	LookWay(ctx context.Context, domain string, way sender.Way, want *sender.Instance) sender.Look
 	ProbeMX(ctx context.Context, host string) sender.MXProbe
 }
 

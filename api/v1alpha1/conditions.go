@@ -76,6 +76,8 @@ const (
 	ReasonAddressAssigned = "AddressAssigned"
 	// ReasonTargetsConfigured: dns.targets, or the configuration, says where the host points.
 	ReasonTargetsConfigured = "TargetsConfigured"
+	// ReasonWayChanging: the policy host is on its way to another Ingress or address; the former one still answers.
+	ReasonWayChanging = "WayChanging"
 	// ReasonNoAddress: nothing says where the policy host should point.
 	ReasonNoAddress = "NoAddress"
 	// ReasonNameTaken: an object of the same name exists and is not the operator's.

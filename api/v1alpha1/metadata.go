@@ -16,6 +16,9 @@ const (
 	TransferToAnnotation = "mtasts.dev/transfer-to"
 	// ReleaseAnnotation, on a publication, lets it retire although many policies disappeared at once.
 	ReleaseAnnotation = "mtasts.dev/release-retirement"
+	// IngressClassAnnotation, on an Ingress of the operator's, is the class that was asked for; without it that
+	// was the cluster's default class, whatever the API server made of it.
+	IngressClassAnnotation = "mtasts.dev/ingress-class"
 	// AppliedAnnotation carries a hash of what the operator last applied to a child, so that a
 	// field it no longer sets is noticed.
 	AppliedAnnotation = "mtasts.dev/applied"

@@ -3,6 +3,7 @@ package policyserver
 import (
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -22,9 +23,22 @@ type publicHandler struct {
 	plainText, noStore, noSniff []string
 }
 
+// wayPrefix begins the paths at which the policy is answered as well. Senders never ask there: an Ingress
+// that takes another's place routes one of them, so that an answer proves that it is the new one's.
+const wayPrefix = "/.well-known/mta-sts-way/"
+
+// WayPath is the path that only the way with this token routes: 1 to 16 digits and lower-case letters.
+func WayPath(token string) string { return wayPrefix + token }
+
+// isWay says whether a path is one that [WayPath] makes.
+func isWay(path string) bool {
+	token, ok := strings.CutPrefix(path, wayPrefix)
+	return ok && 1 <= len(token) && len(token) <= 16 && strings.Trim(token, "0123456789abcdefghijklmnopqrstuvwxyz") == ""
+}
+
 // NewHandler returns the handler of the public listener. It answers GET and
-// HEAD of the policy path for a served host, 405 to other methods there, and
-// 404 to everything else. It never redirects, since senders must not follow
+// HEAD of the policy path and of the paths of [WayPath] for a served host, 405 to
+// other methods there, and 404 to everything else. It never redirects, since senders must not follow
 // (RFC 8461 §3.3); that is why no http.ServeMux, which cleans paths by
 // redirecting, is in front of it.
 func NewHandler(store *Store) http.Handler {
@@ -68,7 +82,7 @@ func (h *publicHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // and monitors append one to get past caches, and answering 404 would tell them
 // that a working policy is broken.
 func (h *publicHandler) find(r *http.Request) *entry {
-	if r.URL.Path != mtasts.PolicyPath || r.URL.RawPath != "" {
+	if (r.URL.Path != mtasts.PolicyPath && !isWay(r.URL.Path)) || r.URL.RawPath != "" {
 		return nil
 	}
 	return h.store.current.Load().lookup(r.Host)

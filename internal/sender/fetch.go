@@ -44,7 +44,7 @@ type fetched struct {
 }
 
 func (s *Sender) lookAddress(
-	ctx context.Context, domain string, address netip.Addr, guarded bool, want *Instance,
+	ctx context.Context, domain string, address netip.Addr, guarded bool, path string, want *Instance,
 ) AddressLook {
 	look := AddressLook{Address: address}
 	conn, notAfter, failure := s.connect(ctx, mtasts.PolicyHost(domain), address, guarded)
@@ -54,7 +54,7 @@ func (s *Sender) lookAddress(
 		return look
 	}
 	defer func() { _ = conn.Close() }()
-	got, failure := get(ctx, conn, mtasts.PolicyURL(domain))
+	got, failure := get(ctx, conn, "https://"+mtasts.PolicyHost(domain)+path)
 	look.Answer = got.answer
 	if failure != nil {
 		look.Outcome, look.Reason, look.Message = failure.outcome, failure.reason, failure.message

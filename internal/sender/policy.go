@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -69,18 +70,38 @@ type Look struct {
 // that a whole address family without a route from here does not count if the
 // other one passes.
 func (s *Sender) LookPolicy(ctx context.Context, domain string, want *Instance) Look {
+	return s.LookWay(ctx, domain, Way{Path: mtasts.PolicyPath}, want)
+}
+
+// Way is where to ask for a policy, if not where senders do.
+type Way struct {
+	// Target is an IP address, or a name whose addresses are asked; "" is where DNS says that the policy host is.
+	Target string
+	// Vouched is set if the caller vouches for Target: it may be private.
+	Vouched bool
+	// Path of the policy.
+	Path string
+}
+
+// LookWay is [Sender.LookPolicy] by another way to the policy host.
+func (s *Sender) LookWay(ctx context.Context, domain string, way Way, want *Instance) Look {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	domain = normalDomain(domain)
-	host := s.lookupHost(ctx, mtasts.PolicyHost(domain), true)
-	if host.Status != Found {
-		return Look{Outcome: NoAnswer, Reason: host.Reason, Message: host.Message}
+	var addresses []netip.Addr
+	if address, err := netip.ParseAddr(way.Target); err == nil {
+		addresses = []netip.Addr{address.Unmap()}
+	} else {
+		host := s.lookupHost(ctx, cmp.Or(way.Target, mtasts.PolicyHost(domain)), true)
+		if host.Status != Found {
+			return Look{Outcome: NoAnswer, Reason: host.Reason, Message: host.Message}
+		}
+		addresses = host.Addresses[:min(len(host.Addresses), maxAddresses)]
 	}
-	addresses := host.Addresses[:min(len(host.Addresses), maxAddresses)]
 	looks := make([]AddressLook, len(addresses))
 	var wg sync.WaitGroup
 	for i, address := range addresses {
-		wg.Go(func() { looks[i] = s.lookAddress(ctx, domain, address, true, want) })
+		wg.Go(func() { looks[i] = s.lookAddress(ctx, domain, address, !way.Vouched, way.Path, want) })
 	}
 	wg.Wait()
 	return combine(mtasts.PolicyHost(domain), looks)
@@ -90,11 +111,7 @@ func (s *Sender) LookPolicy(ctx context.Context, domain string, want *Instance) 
 // is not asked and the address may be private. The name, the certificate and the
 // answer are held to the same rules.
 func (s *Sender) LookPolicyAt(ctx context.Context, domain string, address netip.Addr, want *Instance) Look {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	domain = normalDomain(domain)
-	look := s.lookAddress(ctx, domain, address.Unmap(), false, want)
-	return combine(mtasts.PolicyHost(domain), []AddressLook{look})
+	return s.LookWay(ctx, domain, Way{Target: address.String(), Vouched: true, Path: mtasts.PolicyPath}, want)
 }
 
 func normalDomain(domain string) string {

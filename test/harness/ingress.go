@@ -17,14 +17,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Ingress plays an Ingress controller with one address for all Ingresses: it
-// turns them into routes and reports the address. The listener in front of it
+// Ingress plays an Ingress controller with one address for all Ingresses of its
+// class, or for all that no other one claims: it turns them into routes and reports the address. The listener in front of it
 // asks Certificate and Route for every connection and request.
 type Ingress struct {
 	client  client.Client
 	address string
+	// class is the one it claims; "" is whatever is not in claimed.
+	class string
 
 	mu      sync.Mutex
+	claimed map[string]bool
 	routes  routes
 	turn    int // of the round robin
 	pairs   map[types.NamespacedName]pair
@@ -52,6 +55,27 @@ func NewIngress(c client.Client, address string) *Ingress {
 		client: c, address: address, pairs: map[types.NamespacedName]pair{},
 		raw: map[string]http.Handler{}, certs: map[string]*tls.Certificate{},
 	}
+}
+
+// takes says whether an Ingress is this controller's.
+func (g *Ingress) takes(object *networkingv1.Ingress) bool {
+	class := ""
+	if object.Spec.IngressClassName != nil {
+		class = *object.Spec.IngressClassName
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return class == g.class || (g.class == "" && !g.claimed[class])
+}
+
+// Leave makes the controller of all other classes leave one to another controller, or to nobody.
+func (g *Ingress) Leave(class string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.claimed == nil {
+		g.claimed = map[string]bool{}
+	}
+	g.claimed[class] = true
 }
 
 // ServeRaw answers every request for a host with handler, whatever the Ingresses
@@ -133,7 +157,7 @@ func (g *Ingress) Step(ctx context.Context) error {
 	var errs []error
 	for i := range list.Items {
 		object := &list.Items[i]
-		if object.DeletionTimestamp != nil {
+		if object.DeletionTimestamp != nil || !g.takes(object) {
 			continue
 		}
 		err := errors.Join(g.addCertificates(ctx, next, object), g.addBackends(ctx, next, object), g.report(ctx, object))

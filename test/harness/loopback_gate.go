@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// gate is a port on 127.0.0.1 that stays taken while the processes behind it come
+// gate is a port on loopback that stays taken while the processes behind it come
 // and go. Without a process connections are reset, which is as near to refusing
 // them as a port that must not be lost can get.
 type gate struct {
@@ -25,7 +25,11 @@ type gate struct {
 }
 
 func openGate(ctx context.Context) (*gate, error) {
-	inner, err := new(net.ListenConfig).Listen(ctx, "tcp4", "127.0.0.1:0")
+	return openGateAt(ctx, "127.0.0.1:0")
+}
+
+func openGateAt(ctx context.Context, address string) (*gate, error) {
+	inner, err := new(net.ListenConfig).Listen(ctx, "tcp4", address)
 	if err != nil {
 		return nil, fmt.Errorf("listening on loopback: %w", err)
 	}

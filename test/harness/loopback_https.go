@@ -34,6 +34,10 @@ func serveHTTPS(ctx context.Context, routes front, logger *slog.Logger) (*httpsL
 	if err != nil {
 		return nil, err
 	}
+	return serveHTTPSAt(port, routes, logger), nil
+}
+
+func serveHTTPSAt(port *gate, routes front, logger *slog.Logger) *httpsListener {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -51,7 +55,7 @@ func serveHTTPS(ctx context.Context, routes front, logger *slog.Logger) (*httpsL
 			logger.Error("the Ingress listener broke", "error", err)
 		}
 	}()
-	return l, nil
+	return l
 }
 
 func (l *httpsListener) close() error {

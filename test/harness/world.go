@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -71,6 +73,8 @@ type World struct {
 	Kubelet     *Kubelet
 	Mail        *MailHosts
 
+	options   Options
+	api       *api
 	live      client.Client
 	authority *Authority
 	dns       *dnsListener
@@ -119,7 +123,7 @@ func (w *World) layGround(ctx context.Context, cfg *rest.Config, o Options) (*gr
 	if err != nil {
 		return nil, err
 	}
-	w.live = api.live
+	w.options, w.api, w.live = o, api, api.live
 	w.stop = append(w.stop, api.close)
 	dir, err := os.MkdirTemp(memory(), "mta-sts-harness-")
 	if err != nil {
@@ -177,6 +181,23 @@ func (w *World) listen(ctx context.Context, routes front, logger *slog.Logger) (
 	}
 	w.stop = append(w.stop, w.Mail.close)
 	return nil
+}
+
+// StartIngress starts an Ingress controller of a class beside the one that is there, at a loopback address of
+// its own and the same port. It ends with the world.
+func (w *World) StartIngress(ctx context.Context, class, address string) (*Ingress, error) {
+	port, err := openGateAt(ctx, net.JoinHostPort(address, strconv.Itoa(int(w.HTTPSPort()))))
+	if err != nil {
+		return nil, err
+	}
+	w.Ingress.Leave(class)
+	beside := NewIngress(w.api.cached, address)
+	beside.class = class
+	listener := serveHTTPSAt(port, beside, w.options.Logger)
+	beside.onState = listener.gate.setRefuse
+	driver := newDriver(ctx, w.options, []*driven{{name: "ingress " + class, step: beside.Step}})
+	w.stop = append(w.stop, listener.close, driver.close)
+	return beside, nil
 }
 
 // Stop ends all processes and closes all ports. Objects stay in the API. It

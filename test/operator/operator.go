@@ -79,6 +79,7 @@ func Timings() controllers.Timings {
 	t.STARTTLSRetry = time.Second
 	t.WorldPatience = time.Second
 	t.HealInterval = time.Second
+	t.WayLinger = time.Second
 	t.HostDelay = 200 * time.Millisecond
 	t.ProofPeriod = 600 * time.Millisecond
 	t.PollFirst = 50 * time.Millisecond

@@ -81,6 +81,14 @@ func (w leaderWorld) LookPolicyAt(ctx context.Context, domain string, _ netip.Ad
 	return w.leader.sim.look(w.leader.sim.domain(domain), want)
 }
 
+// LookWay asks by a way that only one Ingress routes; with one Ingress controller all of them are one.
+func (w leaderWorld) LookWay(ctx context.Context, domain string, way sender.Way, want *sender.Instance) sender.Look {
+	if way.Target == "" {
+		return w.LookPolicy(ctx, domain, want)
+	}
+	return w.LookPolicyAt(ctx, domain, netip.Addr{}, want)
+}
+
 // look is what the policy URL answers, once it is resolved.
 func (s *sim) look(d *domain, want *sender.Instance) sender.Look {
 	got, outcome := s.get(d)

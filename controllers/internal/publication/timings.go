@@ -30,6 +30,9 @@ type Timings struct {
 	WorldTries    int
 	// HealInterval is the least time between two fresh ids for the same policy.
 	HealInterval time.Duration
+	// WayLinger is how long a former way to the policy server stays, beyond the TTL of the host's record,
+	// after senders were seen to be led past it.
+	WayLinger time.Duration
 	// LedgerSlack is added to every date in the ledger: proxies, clocks, slow senders.
 	LedgerSlack time.Duration
 	// HostDelay is how long after external-dns read the host's DNSEndpoint the host is first looked
@@ -85,6 +88,7 @@ func DefaultTimings() Timings {
 		WorldPatience:    2 * time.Minute,
 		WorldTries:       3,
 		HealInterval:     time.Hour,
+		WayLinger:        10 * time.Minute,
 		LedgerSlack:      time.Hour,
 		HostDelay:        time.Minute,
 		ProofPeriod:      10 * time.Minute,

@@ -195,7 +195,7 @@ func TestStamp(t *testing.T) {
 }
 
 func TestStampKeepsOtherAnnotations(t *testing.T) {
-	u, err := resources.Unstructured(scenes()["everything"].domain().Ingress())
+	u, err := resources.Unstructured(scenes()["everything"].domain().Ingress("mta-sts.example.com"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,20 @@ func (d Domain) HostEndpoint(targets []string) *externaldnsv1alpha1.DNSEndpoint 
 	return d.dnsEndpoint(HostEndpointName(d.Name), endpoints...)
 }
 
+// HostTargets is where a DNSEndpoint points the policy host; none for nil.
+func HostTargets(e *externaldnsv1alpha1.DNSEndpoint) []string {
+	if e == nil {
+		return nil
+	}
+	var out []string
+	for _, record := range e.Spec.Endpoints {
+		if record != nil {
+			out = append(out, record.Targets...)
+		}
+	}
+	return out
+}
+
 // TXTEndpoint announces the id (RFC 8461 §3.1).
 func (d Domain) TXTEndpoint(id string) *externaldnsv1alpha1.DNSEndpoint {
 	txt := d.quote(mtasts.Record{ID: id}.String())

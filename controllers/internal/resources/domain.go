@@ -39,27 +39,51 @@ func optOut() map[string]string {
 	}
 }
 
-// Ingress routes the policy URL, and nothing else, to the policy server.
-func (d Domain) Ingress() *acnetworkingv1.IngressApplyConfiguration {
+// Ingress of that name routes the policy URL, and the paths given, to the policy server.
+func (d Domain) Ingress(name string, paths ...string) *acnetworkingv1.IngressApplyConfiguration {
 	host := mtasts.PolicyHost(d.Name)
-	path := acnetworkingv1.HTTPIngressPath().
-		WithPath(mtasts.PolicyPath).
-		WithPathType(networkingv1.PathTypeExact).
-		WithBackend(acnetworkingv1.IngressBackend().WithService(acnetworkingv1.IngressServiceBackend().
-			WithName(ServerName).
-			WithPort(acnetworkingv1.ServiceBackendPort().WithName(HTTPPortName))))
+	routes := acnetworkingv1.HTTPIngressRuleValue().WithPaths(route(mtasts.PolicyPath))
+	for _, path := range paths {
+		routes.WithPaths(route(path))
+	}
 	spec := acnetworkingv1.IngressSpec().WithRules(acnetworkingv1.IngressRule().
 		WithHost(host).
-		WithHTTP(acnetworkingv1.HTTPIngressRuleValue().WithPaths(path)))
+		WithHTTP(routes))
 	spec.IngressClassName = d.ClassName
 	if secret := d.TLSSecret(d.Name); secret != "" {
 		spec.WithTLS(acnetworkingv1.IngressTLS().WithHosts(host).WithSecretName(secret))
 	}
-	return acnetworkingv1.Ingress(IngressName(d.Name), d.Namespace).
+	return acnetworkingv1.Ingress(name, d.Namespace).
 		WithLabels(DomainLabels(d.Name)).
-		WithAnnotations(over(d.IngressAnnotations, optOut(), DomainAnnotations(d.Name))).
+		WithAnnotations(over(d.IngressAnnotations, optOut(), classAnnotation(d.ClassName), DomainAnnotations(d.Name))).
 		WithOwnerReferences(d.ownerApply()).
 		WithSpec(spec)
+}
+
+func route(path string) *acnetworkingv1.HTTPIngressPathApplyConfiguration {
+	return acnetworkingv1.HTTPIngressPath().
+		WithPath(path).
+		WithPathType(networkingv1.PathTypeExact).
+		WithBackend(acnetworkingv1.IngressBackend().WithService(acnetworkingv1.IngressServiceBackend().
+			WithName(ServerName).
+			WithPort(acnetworkingv1.ServiceBackendPort().WithName(HTTPPortName))))
+}
+
+// classAnnotation keeps the class that is asked for: where none is, the API server writes the default one's name.
+func classAnnotation(class *string) map[string]string {
+	if class == nil {
+		return nil
+	}
+	return map[string]string{v1alpha1.IngressClassAnnotation: *class}
+}
+
+// OfClass says whether an Ingress was made for a class; nil is the cluster's default class.
+func OfClass(ingress *networkingv1.Ingress, class *string) bool {
+	made, named := ingress.Annotations[v1alpha1.IngressClassAnnotation]
+	if class == nil {
+		return !named
+	}
+	return named && made == *class
 }
 
 // Certificate asks cert-manager for the policy host's certificate. It sets no common name, which

@@ -123,7 +123,11 @@ func (s scene) server() resources.Server {
 func (s scene) objects() map[string]any {
 	d, all := s.domain(), map[string]any{}
 	if d.Exposure == v1alpha1.ExposureIngress {
-		all["ingress"] = d.Ingress()
+		names := resources.IngressNames(d.Name)
+		all["ingress"] = d.Ingress(names[0])
+		if d.ClassName != nil {
+			all["ingress-in-its-place"] = d.Ingress(names[1], "/.well-known/mta-sts-way/"+resources.WayToken(names[1]))
+		}
 	}
 	if d.Issuer.Name != "" {
 		all["certificate"] = d.Certificate()

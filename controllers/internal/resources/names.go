@@ -62,8 +62,17 @@ func DeclaredShards(n int) int {
 	return declared
 }
 
-// IngressName is the name of a domain's Ingress.
-func IngressName(domain string) string { return mtasts.PolicyHost(domain) }
+// IngressNames are the names of a domain's Ingress: the first one's, and that of one which is made beside it
+// to take its place.
+func IngressNames(domain string) [2]string {
+	return [2]string{mtasts.PolicyHost(domain), mtasts.PolicyHost(domain) + "-2"}
+}
+
+// ExternalWay is the way token of a route that the operator did not make.
+const ExternalWay = "external"
+
+// WayToken is what the path that only this Ingress routes ends with.
+func WayToken(ingress string) string { return Hash(ingress) }
 
 // CertificateName is the name of a domain's Certificate.
 func CertificateName(domain string) string { return mtasts.PolicyHost(domain) }

@@ -18,7 +18,7 @@ func TestNamesFitForTheLongestDomain(t *testing.T) {
 		t.Fatalf("%d is not the longest domain", len(domain))
 	}
 	for _, name := range []string{
-		resources.IngressName(domain), resources.CertificateName(domain), resources.TLSSecretName(domain),
+		resources.IngressNames(domain)[0], resources.IngressNames(domain)[1], resources.CertificateName(domain), resources.TLSSecretName(domain),
 		resources.HostEndpointName(domain), resources.TXTEndpointName(domain), resources.TLSRPTEndpointName(domain),
 	} {
 		if faults := validation.IsDNS1123Subdomain(name); len(faults) > 0 {

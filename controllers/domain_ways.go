@@ -1,0 +1,312 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	networkingv1 "k8s.io/api/networking/v1"
+
+	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
+)
+
+// ways are how senders reach the policy server. Where exposure or class changes under way, the wanted way is
+// made beside the former one, which goes only once DNS has led to the wanted one for as long as resolvers
+// may remember: meanwhile the policy URL answers (I2).
+type ways struct {
+	// ingress is the wanted one; nil if none is wanted, or it is not there yet. ingressName is its name, also then;
+	// "" if none is wanted, or none can be made before surplus is gone.
+	ingress     *networkingv1.Ingress
+	ingressName string
+	// former are those whose place is taken.
+	former []*networkingv1.Ingress
+	// surplus was to take a place, too, before the wish changed once more.
+	surplus *networkingv1.Ingress
+}
+
+// waysOf tells the wanted way from the others. written is where DNS was told that the policy host is.
+func waysOf(domain string, have [2]*networkingv1.Ingress, s resources.Settings, written []string) (w ways) {
+	there := slices.DeleteFunc(slices.Clone(have[:]), func(o *networkingv1.Ingress) bool { return o == nil })
+	if s.Exposure != v1alpha1.ExposureIngress {
+		w.former = there
+		return w
+	}
+	names := resources.IngressNames(domain)
+	for _, o := range there {
+		if w.ingress == nil && resources.OfClass(o, s.ClassName) {
+			w.ingress, w.ingressName = o, o.Name
+		} else {
+			w.former = append(w.former, o)
+		}
+	}
+	switch {
+	case w.ingress != nil:
+	case len(there) == len(have):
+		w.surplus = newcomer(there, written)
+		w.former = slices.DeleteFunc(w.former, func(o *networkingv1.Ingress) bool { return o == w.surplus })
+	case have[0] == nil:
+		w.ingressName = names[0]
+	default:
+		w.ingressName = names[1]
+	}
+	return w
+}
+
+// newcomer is the one of two Ingresses that DNS does not lead to yet; where that cannot be told, the younger.
+func newcomer(two []*networkingv1.Ingress, written []string) *networkingv1.Ingress {
+	a, b := leadsTo(written, two[0]), leadsTo(written, two[1])
+	if (a && !b) || (a == b && byAge(two[0], two[1]) < 0) {
+		return two[1]
+	}
+	return two[0]
+}
+
+func leadsTo(written []string, o *networkingv1.Ingress) bool {
+	return slices.ContainsFunc(addressesOf(o), func(a string) bool { return slices.Contains(written, a) })
+}
+
+// addressesOf is where an Ingress answers, as its controller says.
+func addressesOf(o *networkingv1.Ingress) []string {
+	if o == nil {
+		return nil
+	}
+	var out []string
+	for _, lb := range o.Status.LoadBalancer.Ingress {
+		switch {
+		case lb.IP != "":
+			out = append(out, lb.IP)
+		case lb.Hostname != "":
+			out = append(out, lb.Hostname)
+		}
+	}
+	return out
+}
+
+// observeWays reads the domain's Ingresses. The host's DNSEndpoint has been read before.
+func (r *domainReconciler) observeWays(ctx context.Context, s *scope) error {
+	var have [2]*networkingv1.Ingress
+	for i, name := range resources.IngressNames(s.domain) {
+		o, err := get(ctx, r.client, s.publication.Namespace, name, &networkingv1.Ingress{})
+		if err != nil {
+			return err
+		}
+		have[i] = o
+	}
+	s.ways = waysOf(s.domain, have, s.settings, resources.HostTargets(s.hostEndpoint))
+	return nil
+}
+
+// wayMemory is what was seen of a change of ways.
+type wayMemory struct {
+	// at is when it was looked at last.
+	at time.Time
+	// answering are targets that answered the policy, as text.
+	answering string
+	// ledSince is since when DNS leads to the wanted way alone; zero while it does not.
+	ledSince time.Time
+	// problem is why it does not, as far as that was seen.
+	problem string
+}
+
+// wantedTargets is where the policy host is to point: what the policy or the configuration says, else the
+// addresses of the Ingress.
+func (s *scope) wantedTargets() []string {
+	if len(s.settings.Targets) > 0 {
+		return s.settings.Targets
+	}
+	return addressesOf(s.ingress)
+}
+
+// targets is where the policy host points. While senders get the policy where it points now, that changes
+// only once the policy was seen to answer at the new place as well.
+func (s *scope) targets() []string {
+	wanted := s.wantedTargets()
+	if s.moves() && (len(wanted) == 0 || !s.mayMove(wanted)) {
+		return resources.HostTargets(s.hostEndpoint)
+	}
+	return wanted
+}
+
+// moves says whether the policy host of a domain that senders look up is to point elsewhere than it does.
+func (s *scope) moves() bool {
+	if !s.lookedUp() || s.hostEndpoint == nil || (len(s.wantedTargets()) == 0 && len(s.former) == 0) {
+		return false
+	}
+	wanted := resources.HostTargets(resources.NewDomain(s.publication, s.settings).HostEndpoint(s.wantedTargets()))
+	return !slices.Equal(wanted, resources.HostTargets(s.hostEndpoint))
+}
+
+// mayMove says whether the policy was seen at the new place, or is not to be had at the present one anyway.
+func (s *scope) mayMove(wanted []string) bool {
+	look := s.memory.public
+	return (look != nil && look.Outcome != publication.Pass) || s.memory.way.answering == strings.Join(wanted, " ")
+}
+
+// lookedUp says whether senders may look the domain's policy host up.
+func (s *scope) lookedUp() bool {
+	return s.publication != nil && s.publication.Spec.AnnouncedID != "" &&
+		(s.publication.Spec.Retirement == nil || s.publication.Spec.Retirement.RemovingSince == nil)
+}
+
+// changesWays says whether one way is to take another's place.
+func (s *scope) changesWays() bool { return s.lookedUp() && (len(s.former) > 0 || s.moves()) }
+
+// lookWays finds out how far a change of ways is.
+func (r *domainReconciler) lookWays(ctx context.Context, s *scope) {
+	if !s.changesWays() || s.publication.Spec.Current == nil {
+		s.memory.way = wayMemory{}
+		return
+	}
+	way, now := &s.memory.way, r.Clock.Now()
+	way.at, way.problem = now, ""
+	if wanted := s.wantedTargets(); len(wanted) > 0 && s.moves() && !s.mayMove(wanted) {
+		if way.problem = r.unanswered(ctx, s, wanted, mtasts.PolicyPath); way.problem == "" && ctx.Err() == nil {
+			way.answering = strings.Join(wanted, " ")
+		}
+		return // DNS has yet to be told
+	}
+	if len(s.former) == 0 {
+		return
+	}
+	led, problem := r.leads(ctx, s)
+	switch {
+	case ctx.Err() != nil:
+	case !led:
+		way.ledSince, way.problem = time.Time{}, problem
+	case way.ledSince.IsZero():
+		way.ledSince = now
+	}
+}
+
+// leads says whether senders are led to the wanted way, by a path that no other way routes.
+func (r *domainReconciler) leads(ctx context.Context, s *scope) (bool, string) {
+	targets := []string{""}
+	if r.Config.Looks.Reachability == config.ReachabilityCluster && s.ingress != nil {
+		targets = addressesOf(s.ingress)
+		if len(targets) == 0 {
+			return false, "its controller has not written an address yet"
+		}
+	}
+	problem := r.unanswered(ctx, s, targets, s.wayPath())
+	return problem == "", problem
+}
+
+// wayPath is the path that only the wanted way routes.
+func (s *scope) wayPath() string {
+	if s.settings.Exposure != v1alpha1.ExposureIngress {
+		return policyserver.WayPath(resources.ExternalWay)
+	}
+	return policyserver.WayPath(resources.WayToken(s.ingressName))
+}
+
+// mostTargets bounds how many targets one look asks.
+const mostTargets = 4
+
+// unanswered says what is wrong with the policy at a path of these targets; "" if it answers at all of them.
+func (r *domainReconciler) unanswered(ctx context.Context, s *scope, targets []string, path string) string {
+	current := s.publication.Spec.Current
+	ours := addressesOf(s.ingress)
+	for _, target := range targets[:min(len(targets), mostTargets)] {
+		_, err := netip.ParseAddr(target)
+		vouched := err == nil && len(s.settings.Targets) == 0 && slices.Contains(ours, target)
+		look := r.World.LookWay(ctx, s.domain, sender.Way{Target: target, Vouched: vouched, Path: path},
+			&sender.Instance{ID: current.ID, Body: current.Body})
+		if look.Outcome != sender.Pass {
+			return look.Message
+		}
+	}
+	return ""
+}
+
+// manualTTL is how long resolvers may remember an address that a person has published, at least.
+const manualTTL = time.Hour
+
+// formerMayGo says whether nobody needs the former ways any more: senders cannot look the host up, or resolvers
+// have had the time to forget where it was.
+func (s *scope) formerMayGo(now time.Time, t publication.Timings) bool {
+	return !s.lookedUp() || (!s.memory.way.ledSince.IsZero() && now.Sub(s.memory.way.ledSince) >= s.lingering(t))
+}
+
+// lingering is how long a former way stays after DNS was seen to lead to the wanted one.
+func (s *scope) lingering(t publication.Timings) time.Duration {
+	ttl := time.Duration(s.publication.Spec.TTLMaxSeconds) * time.Second
+	if s.settings.Provider == v1alpha1.DNSManual {
+		ttl = max(ttl, manualTTL)
+	}
+	return ttl + t.WayLinger
+}
+
+// ensureIngress makes the wanted way, and takes away those that are not needed any more.
+func (r *domainReconciler) ensureIngress(ctx context.Context, s *scope, d resources.Domain) error {
+	if err := r.children.remove(ctx, present(s.surplus)); err != nil {
+		return err
+	}
+	var paths []string
+	if len(s.former) > 0 && s.formerMayGo(r.Clock.Now(), r.Timings) {
+		if err := r.removeIngresses(ctx, s.former); err != nil {
+			return err
+		}
+	} else if len(s.former) > 0 {
+		paths = []string{s.wayPath()}
+	}
+	if s.ingressName == "" {
+		return nil
+	}
+	return r.applyChild(ctx, s, d.Ingress(s.ingressName, paths...), present(s.ingress))
+}
+
+func (r *domainReconciler) removeIngresses(ctx context.Context, ingresses []*networkingv1.Ingress) error {
+	for _, o := range ingresses {
+		if err := r.children.remove(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// every Ingress of the domain.
+func (w *ways) every() []*networkingv1.Ingress {
+	all := append(slices.Clone(w.former), w.ingress, w.surplus)
+	return slices.DeleteFunc(all, func(o *networkingv1.Ingress) bool { return o == nil })
+}
+
+// changingWays says how far a change of ways is, and what it waits for.
+func (s *scope) changingWays(t publication.Timings) string {
+	way := s.memory.way
+	var old []string
+	for _, o := range s.former {
+		old = append(old, o.Name)
+	}
+	names := strings.Join(old, " and ")
+	switch {
+	case !way.ledSince.IsZero():
+		return fmt.Sprintf("Ingress %s goes at %s: senders are led past it, and resolvers may remember it until then",
+			names, way.ledSince.Add(s.lingering(t)).UTC().Format(time.RFC3339))
+	case s.settings.Exposure != v1alpha1.ExposureIngress:
+		return fmt.Sprintf("Ingress %[1]s stays until your own route was seen to answer %[2]s%[3]s. "+
+			"If your route leads no other path than the policy's to Service %[4]s, delete the Ingress yourself "+
+			"once the route works: kubectl -n %[5]s delete ingress %[1]s",
+			names, "https://"+mtasts.PolicyHost(s.domain)+s.wayPath(), reason(way.problem), resources.ServerName, s.publication.Namespace)
+	case len(addressesOf(s.ingress)) == 0:
+		return fmt.Sprintf("Ingress %s stays until its successor %s has an address: its controller has not written one "+
+			"(is there an Ingress controller for its class?)", names, s.ingressName)
+	}
+	return fmt.Sprintf("Ingress %s stays until senders are led to its successor %s%s", names, s.ingressName, reason(way.problem))
+}
+
+// reason is a problem as the end of a sentence.
+func reason(problem string) string {
+	if problem == "" {
+		return ""
+	}
+	return " (" + problem + ")"
+}
