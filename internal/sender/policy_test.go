@@ -422,6 +422,48 @@ func TestPrivateAddressesAreNotDialled(t *testing.T) {
 	}
 }
 
+func TestAWayIsAskedWhereItIsForItsOwnPath(t *testing.T) {
+	t.Parallel()
+	ca := testCA(t)
+	certificate := ca.issue(t, time.Now().Add(time.Hour), "mta-sts.example.com")
+	asked := make(chan string, 8)
+	handler := func(raw net.Conn) {
+		conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		if request, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+			asked <- raw.LocalAddr().(*net.TCPAddr).IP.String() + " " + request.Host + request.RequestURI
+			_, _ = io.WriteString(conn, ok(testBody))
+		}
+		_ = conn.Close()
+	}
+	port := listen(t, handler, handler)
+	resolver := &nameServer{records: []string{"mta-sts.example.com. 60 A 127.0.0.1", "lb.example.net. 60 A 127.0.0.2"}}
+	for name, tt := range map[string]struct {
+		private bool
+		way     Way
+		want    string // the request; "" if none is made
+	}{
+		"where DNS leads":                      {true, Way{Path: "/a"}, "127.0.0.1 mta-sts.example.com/a"},
+		"at a name":                            {true, Way{Target: "lb.example.net", Path: "/b"}, "127.0.0.2 mta-sts.example.com/b"},
+		"at an address":                        {true, Way{Target: "127.0.0.2", Path: "/c"}, "127.0.0.2 mta-sts.example.com/c"},
+		"at a private address that is vouched": {false, Way{Target: "127.0.0.2", Vouched: true, Path: "/d"}, "127.0.0.2 mta-sts.example.com/d"},
+		"at a private address that is not":     {false, Way{Target: "127.0.0.2", Path: "/e"}, ""},
+		"at a name with a private address":     {false, Way{Target: "lb.example.net", Path: "/f"}, ""},
+		"at a name that does not exist":        {true, Way{Target: "nowhere.example.net", Path: "/g"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := world{resolver: resolver}.newSender(t, Config{AllowPrivate: tt.private, Roots: ca.pool, HTTPSPort: port})
+			look := s.LookWay(t.Context(), "example.com", tt.way, wanted)
+			got := ""
+			if look.Outcome == Pass {
+				got = <-asked
+			}
+			if got != tt.want || len(asked) > 0 {
+				t.Errorf("%q was asked (%d more), want %q: %+v", got, len(asked), tt.want, look)
+			}
+		})
+	}
+}
+
 func TestLookPolicyAtStillChecksTheCertificate(t *testing.T) {
 	t.Parallel()
 	ca := testCA(t)
