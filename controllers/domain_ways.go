@@ -282,7 +282,7 @@ func (w *ways) every() []*networkingv1.Ingress {
 // changingWays says how far a change of ways is, and what it waits for.
 func (s *scope) changingWays(t publication.Timings) string {
 	way := s.memory.way
-	var old []string
+	old := make([]string, 0, len(s.former))
 	for _, o := range s.former {
 		old = append(old, o.Name)
 	}
