@@ -43,6 +43,7 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 	servers := &serverReconciler{
 		Options: o, client: p.Client, live: p.Live, children: written, instances: shared,
 		patience: newPatience[namespaceKey](), namespaces: map[string]*serverState{}, rests: map[string]rest{},
+		recorder: p.Recorder,
 	}
 	mail := &mxHostReconciler{
 		Options: o, hosts: domains.mxHosts, wake: shared.wakeUp, limiter: rate.NewLimiter(mxHostsPerSecond, 5*mxHostsPerSecond),

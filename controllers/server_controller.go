@@ -14,6 +14,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -37,6 +38,10 @@ type serverReconciler struct {
 	children  children
 	instances *instances
 	patience  *patience[namespaceKey]
+
+	recorder  events.EventRecorder
+	// pages is held while a page of a list of shards is read: one at a time, for all namespaces.
+	pages sync.Mutex
 
 	// changedHosts are those of all namespaces that are not written yet.
 	changedHosts atomic.Int64
@@ -83,6 +88,11 @@ type serverState struct {
 	anchor *corev1.ServiceAccount
 	// shards are the newest known versions of the namespace's shards; nil before the first live list.
 	shards map[int]*corev1.ConfigMap
+	// needed is how many shards the hosts of publications need; foreign is set once it was told that others are there.
+	needed  int
+	foreign bool
+	// broughtBackAt is when shards that had been deleted were written again.
+	broughtBackAt time.Time
 	// doubtful is set while nobody knows what became of a write.
 	doubtful bool
 	// homes is the shard of every host, for the time when a shard is deleted by hand.
@@ -161,7 +171,7 @@ func (r *serverReconciler) serve(ctx context.Context, namespace string, state *s
 	if state.shards == nil {
 		return 0, failed
 	}
-	server.Shards = highest(state.shards) + 1
+	server.Shards = max(state.needed, server.Shards) // fewer than the pods mount would be a rollout for nothing
 	failed = errors.Join(failed, r.ensureServer(ctx, server))
 	// Pods are asked whatever else went wrong: domains must not go on believing old answers.
 	next, err := r.askPods(ctx, namespace, state, publications)
@@ -169,16 +179,6 @@ func (r *serverReconciler) serve(ctx context.Context, namespace string, state *s
 		next = min(next, wait)
 	}
 	return next, errors.Join(failed, err)
-}
-
-// highest is the greatest number of a shard; -1 if there is none. A gap counts: the one after it must
-// be mounted all the same.
-func highest(shards map[int]*corev1.ConfigMap) int {
-	most := -1
-	for n := range shards {
-		most = max(most, n)
-	}
-	return most
 }
 
 // anchor makes sure of the ServiceAccount that owns everything else of the server. Its UID is empty
@@ -197,6 +197,7 @@ func (r *serverReconciler) anchor(ctx context.Context, namespace string, state *
 	if err != nil {
 		return server, err
 	}
+	server.Shards = resources.MountedShards(deployment)
 	if account == nil || deployment == nil { // or the cache does not show it: for a moment, or for as long as a watch stands still
 		if account, err = get(ctx, r.live, namespace, resources.ServerName, &corev1.ServiceAccount{}); err != nil {
 			return server, err

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 )
@@ -32,6 +34,12 @@ type shardPlan struct {
 	// home is the shard of each host, size the bytes in each shard.
 	home map[string]int
 	size map[int]int
+	// needed is how many shards there must be for the hosts of publications.
+	needed int
+	// homeless are hosts for which there is no room in any shard.
+	homeless int
+	// asked counts the publications that were read because of what a shard holds.
+	asked int
 }
 
 // planFrom starts with what the shards hold now.
@@ -83,15 +91,18 @@ func (r *serverReconciler) plan(ctx context.Context, state *serverState, publica
 		n, placed := p.home[host]
 		if !placed {
 			if n, placed = state.homes[host]; !placed {
-				n = p.firstWithRoom(room(host, value))
+				if n, placed = p.firstWithRoom(room(host, value)); !placed {
+					p.homeless++
+					continue
+				}
 			}
 			p.put(n, host, value)
-			continue
 		}
+		p.needed = max(p.needed, n+1)
 		if p.wanted[n][host] == value {
 			continue
 		}
-		allowed, err := r.mayReplace(ctx, pub, p.wanted[n][host])
+		allowed, err := r.mayReplace(ctx, p, pub, p.wanted[n][host])
 		if err != nil {
 			return nil, err
 		}
@@ -105,11 +116,21 @@ func (r *serverReconciler) plan(ctx context.Context, state *serverState, publica
 // room is what an entry takes of a shard.
 func room(host, value string) int { return len(host) + len(value) }
 
-// firstWithRoom is the first shard that the entry of another host fits into.
-func (p *shardPlan) firstWithRoom(entry int) int {
-	for n := 0; ; n++ {
+// firstWithRoom is the first shard that the entry of another host fits into; false if there may be no more shards.
+func (p *shardPlan) firstWithRoom(entry int) (n int, ok bool) {
+	for n := range resources.MostShards {
 		if len(p.wanted[n]) < maxShardHosts && p.size[n]+entry <= maxShardBytes {
-			return n
+			return n, true
 		}
 	}
+	return 0, false
+}
+
+// full is why some hosts are served nowhere; nil if there is room for all.
+func (p *shardPlan) full(namespace string) error {
+	if p.homeless == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d policies of namespace %s are not served, because its policy server can hold no more: move them to another namespace",
+		p.homeless, namespace)
 }

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -25,18 +26,27 @@ import (
 // renderShards brings the shards in step with the publications. It returns how long to wait if writes
 // are being gathered, and leaves the newest known shards in state.
 func (r *serverReconciler) renderShards(ctx context.Context, server resources.Server, state *serverState, publications []v1alpha1.MTASTSPublication) (time.Duration, error) {
-	if err := r.refreshShards(ctx, server.Namespace, state); err != nil {
+	found := r.newShardReader(server.Namespace, publications)
+	if err := r.refreshShards(ctx, server, state, found); err != nil {
 		return 0, err
 	}
-	publications, err := r.witnessed(ctx, server.Namespace, state, publications)
-	if err != nil {
-		return 0, err
+	lost := slices.Contains(slices.Collect(maps.Values(state.shards)), nil)
+	if wait := left(state.broughtBackAt, r.Timings.CoalesceMost, r.Clock.Now()); lost && wait > 0 {
+		return wait, nil // somebody deletes them again and again: each time all publications are listed
+	}
+	if lost {
+		live, err := r.witnessed(ctx, server.Namespace)
+		if err != nil {
+			return 0, err
+		}
+		publications, found.hosts = live, hostsWith(live)
 	}
 	p, err := r.plan(ctx, state, publications)
 	if err != nil {
 		return 0, err
 	}
-	if err := r.dropKeys(ctx, server.Namespace, state, p, publications); err != nil {
+	state.needed = p.needed
+	if err := p.dropKeys(ctx, state, found); err != nil {
 		return 0, err
 	}
 	for n := range p.wanted {
@@ -46,7 +56,7 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	}
 	if state.dirty = len(p.changed) > 0; !state.dirty {
 		state.done(&r.changedHosts)
-		return 0, nil
+		return 0, p.full(server.Namespace)
 	}
 	wait := state.wait(r.Clock.Now(), pending{len(p.changed), p.puts, p.newest}, &r.changedHosts, r.Timings)
 	if wait > 0 && len(state.shards) > 0 { // without any, pods wait to start
@@ -54,7 +64,7 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	}
 	var errs []error
 	for _, n := range slices.Sorted(maps.Keys(p.changed)) {
-		errs = append(errs, r.writeShard(ctx, state, server.Shard(n, p.wanted[n]), n))
+		errs = append(errs, r.writeShard(ctx, state, found, server.Shard(n, p.wanted[n]), n))
 		if state.shards == nil {
 			break // somebody else wrote: everything is read and planned anew
 		}
@@ -62,21 +72,17 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	if err := errors.Join(errs...); err != nil {
 		return 0, err
 	}
+	if lost {
+		state.broughtBackAt = r.Clock.Now()
+	}
 	state.dirty, state.writtenAt, state.nudges = false, r.Clock.Now(), 0
 	state.done(&r.changedHosts)
-	return 0, nil
+	return 0, p.full(server.Namespace)
 }
 
-// witnessed are the publications to plan by. Once the marker of a shard that was deleted is back, servers drop
-// the hosts that it lacks: it must come back with all of them, and absence from a cache is no evidence.
-func (r *serverReconciler) witnessed(ctx context.Context, namespace string, state *serverState, cached []v1alpha1.MTASTSPublication) ([]v1alpha1.MTASTSPublication, error) {
-	lost := false
-	for _, shard := range state.shards {
-		lost = lost || shard == nil
-	}
-	if !lost {
-		return cached, nil
-	}
+// witnessed are the publications to plan by where a shard was deleted. Once its marker is back, servers drop the
+// hosts that it lacks: it must come back with all of them, and absence from a cache is no evidence.
+func (r *serverReconciler) witnessed(ctx context.Context, namespace string) ([]v1alpha1.MTASTSPublication, error) {
 	var live v1alpha1.MTASTSPublicationList
 	if err := r.live.List(ctx, &live, client.InNamespace(namespace)); err != nil {
 		return nil, fmt.Errorf("listing publications in %s: %w", namespace, err)
@@ -92,36 +98,32 @@ func complete(have, empty *corev1.ConfigMap) bool {
 		apiequality.Semantic.DeepEqual(have.OwnerReferences, empty.OwnerReferences)
 }
 
-// refreshShards takes the newest known version of every shard: of what the cache shows and what was
-// written last. Before the first write in a namespace, and after one of which nobody knows what became of it,
-// the API server is asked: a host or a shard that the cache lacks would otherwise get a twin.
-func (r *serverReconciler) refreshShards(ctx context.Context, namespace string, state *serverState) error {
-	reader := client.Reader(r.client)
+// refreshShards takes the newest known version of every shard: what was written last, and what the API server has
+// where the cache, which holds no contents, shows another version. Before the first write in a namespace, and after
+// one of which nobody knows what became of it, all are listed: a host or a shard that the cache lacks would
+// otherwise get a twin.
+func (r *serverReconciler) refreshShards(ctx context.Context, server resources.Server, state *serverState, s *shardReader) error {
+	var fresh map[int]*corev1.ConfigMap
+	var err error
 	if state.shards == nil || state.doubtful {
-		reader = r.live
+		fresh, err = s.listed(ctx, resources.DeclaredShards(server.Shards))
+	} else {
+		fresh, err = r.changed(ctx, server, state, s)
 	}
-	var list corev1.ConfigMapList
-	if err := reader.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(resources.ServerLabels()), client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing shards in %s: %w", namespace, err)
+	if err != nil {
+		return err
 	}
 	state.doubtful = false
-	fresh := map[int]*corev1.ConfigMap{}
-	for i := range list.Items {
-		shard := &list.Items[i]
-		n, ok := resources.ShardIndex(shard.Name)
-		if !ok || !shard.DeletionTimestamp.IsZero() {
-			continue
-		}
-		if old := state.shards[n]; old != nil && newer(old, shard) {
-			shard = old
-		}
-		fresh[n] = shard
-	}
+	r.tellForeign(ctx, state, s)
 	// A shard that was written and is not in the cache yet is kept; one deleted by hand is remembered
 	// as empty, so that its hosts go back to where they were.
 	for n, old := range state.shards {
-		if fresh[n] == nil && old != nil {
-			fresh[n] = r.missing(ctx, old)
+		switch {
+		case old == nil:
+		case fresh[n] == nil:
+			fresh[n] = s.missing(ctx, old, n)
+		case newer(old, fresh[n]):
+			fresh[n] = old
 		}
 	}
 	for _, n := range state.homes {
@@ -134,6 +136,46 @@ func (r *serverReconciler) refreshShards(ctx context.Context, namespace string, 
 		state.know(n, shard)
 	}
 	return nil
+}
+
+// changed are the shards that the cache shows, each as it is known, or read if the cache shows another version. As
+// in a list, one counts if the pods mount it, or if it is the one after those that count.
+func (r *serverReconciler) changed(ctx context.Context, server resources.Server, state *serverState, s *shardReader) (map[int]*corev1.ConfigMap, error) {
+	var list metav1.PartialObjectMetadataList
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMapList"))
+	err := r.client.List(ctx, &list, client.InNamespace(server.Namespace), client.MatchingLabels(resources.ServerLabels()), client.UnsafeDisableDeepCopy)
+	if err != nil {
+		return nil, fmt.Errorf("listing shards in %s: %w", server.Namespace, err)
+	}
+	shown := map[int]*metav1.PartialObjectMetadata{}
+	for i := range list.Items {
+		if n, ok := resources.ShardIndex(list.Items[i].Name); ok && list.Items[i].DeletionTimestamp.IsZero() {
+			shown[n] = &list.Items[i]
+		} else if !ok {
+			s.refuse(&list.Items[i])
+		}
+	}
+	last := -1
+	for _, n := range state.homes {
+		last = max(last, n)
+	}
+	fresh := map[int]*corev1.ConfigMap{}
+	for _, n := range slices.Sorted(maps.Keys(shown)) {
+		if n > last+1 && n >= resources.DeclaredShards(server.Shards) {
+			s.refuse(shown[n])
+			continue
+		}
+		if fresh[n], err = s.newest(ctx, state.shards[n], shown[n], n); err != nil {
+			state.doubtful = true
+			return nil, err
+		}
+		if fresh[n] == nil {
+			delete(fresh, n)
+		} else if s.holdsOurs(fresh[n]) {
+			last = max(last, n)
+		}
+	}
+	return fresh, nil
 }
 
 // know takes the newest version of a shard, nil if it is gone, and remembers where hosts are.
@@ -149,18 +191,6 @@ func (s *serverState) know(n int, shard *corev1.ConfigMap) {
 	}
 }
 
-// missing tells a shard that the cache does not show yet from one that is gone; nil means gone.
-func (r *serverReconciler) missing(ctx context.Context, old *corev1.ConfigMap) *corev1.ConfigMap {
-	var live corev1.ConfigMap
-	if err := r.live.Get(ctx, client.ObjectKeyFromObject(old), &live); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		return old
-	}
-	return &live
-}
-
 // newer says whether a, a version of the same object, was written after b.
 func newer(a, b client.Object) bool {
 	av, aerr := strconv.ParseUint(a.GetResourceVersion(), 10, 64)
@@ -170,10 +200,13 @@ func newer(a, b client.Object) bool {
 
 // mayReplace is the fence of a shard's value: a greater id of ours is never replaced by a smaller one.
 // If the live publication does not know it either, the domain controller is told to mint above it.
-func (r *serverReconciler) mayReplace(ctx context.Context, pub *v1alpha1.MTASTSPublication, value string) (bool, error) {
+func (r *serverReconciler) mayReplace(ctx context.Context, p *shardPlan, pub *v1alpha1.MTASTSPublication, value string) (bool, error) {
 	have, body, err := policyserver.DecodeEntry(value)
 	if err != nil || have.Compare(mtasts.ID(pub.Spec.Current.ID)) <= 0 {
 		return true, nil //nolint:nilerr // a value that is no entry may be replaced by one
+	}
+	if p.asked++; p.asked > mostQuestions {
+		return false, nil // the next passes come to it: what the domain controller mints above these wakes them
 	}
 	var live v1alpha1.MTASTSPublication
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(pub), &live); err != nil {
@@ -191,24 +224,19 @@ func (r *serverReconciler) mayReplace(ctx context.Context, pub *v1alpha1.MTASTSP
 }
 
 // dropKeys takes away the hosts that have no publication, each after the API server has said so.
-func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, state *serverState, p *shardPlan, publications []v1alpha1.MTASTSPublication) error {
-	known := map[string]bool{}
-	for i := range publications {
-		known[mtasts.PolicyHost(publications[i].Spec.Domain)] = true
-	}
+func (p *shardPlan) dropKeys(ctx context.Context, state *serverState, s *shardReader) error {
 	for _, n := range slices.Sorted(maps.Keys(p.wanted)) {
 		entries := p.wanted[n]
 		for _, host := range slices.Sorted(maps.Keys(entries)) {
-			if known[host] {
+			if s.hosts[host] {
 				continue
 			}
-			domain := strings.TrimPrefix(host, "mta-sts.")
-			err := r.live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: domain}, &v1alpha1.MTASTSPublication{})
-			if err == nil {
-				continue
+			there, err := s.published(ctx, host)
+			if err != nil {
+				return err
 			}
-			if !apierrors.IsNotFound(err) {
-				return fmt.Errorf("reading publication %s: %w", domain, err)
+			if there {
+				continue
 			}
 			delete(entries, host)
 			delete(state.homes, host)
@@ -219,12 +247,12 @@ func (r *serverReconciler) dropKeys(ctx context.Context, namespace string, state
 }
 
 // writeShard creates a shard, or updates the version it was planned from.
-func (r *serverReconciler) writeShard(ctx context.Context, state *serverState, desired *corev1.ConfigMap, n int) error {
+func (r *serverReconciler) writeShard(ctx context.Context, state *serverState, found *shardReader, desired *corev1.ConfigMap, n int) error {
 	have := state.shards[n]
 	if have == nil {
 		err := r.client.Create(ctx, desired)
 		if apierrors.IsAlreadyExists(err) {
-			return r.adopt(ctx, state, desired, n)
+			return r.adopt(ctx, state, found, desired, n)
 		}
 		if err != nil {
 			state.doubtful = true
@@ -252,7 +280,7 @@ func (r *serverReconciler) writeShard(ctx context.Context, state *serverState, d
 
 // adopt takes up an existing shard that the lists did not show, because it lost its labels; the next
 // pass writes them again. A ConfigMap of somebody else's is refused.
-func (r *serverReconciler) adopt(ctx context.Context, state *serverState, desired *corev1.ConfigMap, n int) error {
+func (r *serverReconciler) adopt(ctx context.Context, state *serverState, found *shardReader, desired *corev1.ConfigMap, n int) error {
 	var live corev1.ConfigMap
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(desired), &live); err != nil {
 		return fmt.Errorf("reading shard %s/%s: %w", desired.Namespace, desired.Name, err)
@@ -260,6 +288,10 @@ func (r *serverReconciler) adopt(ctx context.Context, state *serverState, desire
 	if !isOurs(&live, "") {
 		return &nameTakenError{kind: "ConfigMap", name: desired.Name}
 	}
-	state.know(n, &live)
+	kept, err := found.admit(ctx, &live, n)
+	if err != nil {
+		return err
+	}
+	state.know(n, kept)
 	return errStaleCache
 }

@@ -167,7 +167,7 @@ func setupServers(mgr ctrl.Manager, r *serverReconciler) error {
 	return builder.TypedControllerManagedBy[namespaceKey](mgr).
 		Named("server").
 		Watches(&v1alpha1.MTASTSPublication{}, byNamespace, changed).
-		Watches(&corev1.ConfigMap{}, byNamespace).
+		WatchesMetadata(&corev1.ConfigMap{}, byNamespace). // whatever is in them, only those of ours are read
 		Watches(&corev1.ServiceAccount{}, byNamespace).
 		Watches(&appsv1.Deployment{}, byNamespace, changed).
 		Watches(&corev1.Service{}, byNamespace).

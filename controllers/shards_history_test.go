@@ -113,7 +113,7 @@ func (h *shardHistory) anyDomain() string { return h.domains[h.random.IntN(len(h
 
 // declared is how many shards the leader would have the Deployment mount.
 func (h *shardHistory) declared() int {
-	return resources.DeclaredShards(highest(h.leader.state.shards) + 1)
+	return resources.DeclaredShards(h.mounted)
 }
 
 // step makes one thing happen.

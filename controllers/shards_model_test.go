@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -40,6 +41,8 @@ type shardServer struct {
 	left   int
 	// writes are the shards that were written.
 	writes []int
+	// mounted is how many shards the pods mount.
+	mounted int
 	// refused is why it did not accept a shard.
 	refused error
 }
@@ -126,9 +129,15 @@ func (c *shardClient) List(_ context.Context, into client.ObjectList, _ ...clien
 		return nil
 	}
 	for _, n := range slices.Sorted(maps.Keys(c.shards)) {
-		if shard := seen(c, c.seenShards, n, c.shards[n]); shard != nil {
-			list := into.(*corev1.ConfigMapList)
+		shard := seen(c, c.seenShards, n, c.shards[n])
+		if shard == nil {
+			continue
+		}
+		switch list := into.(type) {
+		case *corev1.ConfigMapList:
 			list.Items = append(list.Items, *shard.DeepCopy())
+		case *metav1.PartialObjectMetadataList:
+			list.Items = append(list.Items, metav1.PartialObjectMetadata{ObjectMeta: *shard.ObjectMeta.DeepCopy()})
 		}
 	}
 	return nil
@@ -210,7 +219,8 @@ func (o *shardOperator) pass(ctx context.Context) error {
 	if len(list.Items) == 0 {
 		return nil // the server is dismantled, if the API server says so as well
 	}
-	_, err := o.r.renderShards(ctx, resources.Server{Namespace: "mail", Anchor: "anchor"}, o.state, list.Items)
+	_, err := o.r.renderShards(ctx, resources.Server{Namespace: "mail", Anchor: "anchor", Shards: o.cache.mounted}, o.state, list.Items)
+	o.cache.mounted = resources.DeclaredShards(max(o.cache.mounted, o.state.needed))
 	return err
 }
 

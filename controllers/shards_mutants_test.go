@@ -22,10 +22,10 @@ func shardSuite() mutation.Suite {
 				{File: "controllers/server_shards.go", Old: "			s.homes[host] = n\n", New: ""},
 			}},
 			{Promise: "stays", Name: "a shard that was deleted comes back with what the cache shows", Edits: []mutation.Edit{
-				{File: "controllers/server_shards.go", Old: "	if !lost {\n", New: "	if true {\n"},
+				{File: "controllers/server_shards.go", Old: "	if lost {\n		live, err", New: "	if lost && false {\n		live, err"},
 			}},
 			{Promise: "stays", Name: "a host leaves its shard because the cache lacks its publication", Edits: []mutation.Edit{
-				{File: "controllers/server_shards.go", Old: "			if err == nil {\n				continue\n			}\n			if !apierrors.IsNotFound(err) {", New: "			if err != nil && !apierrors.IsNotFound(err) {"},
+				{File: "controllers/server_shards.go", Old: "			if there {\n				continue\n			}\n", New: "			_ = there\n"},
 			}},
 			{Promise: "stays", Name: "a leader that was deposed may write: no lock on a shard", Edits: []mutation.Edit{
 				{File: "controllers/server_shards.go", Old: "	updated.BinaryData = nil\n", New: "	updated.BinaryData = nil\n	updated.ResourceVersion = \"\"\n"},
@@ -37,7 +37,7 @@ func shardSuite() mutation.Suite {
 				{File: "controllers/internal/resources/server.go", Old: "	data[policyserver.MarkerKey(n)] = policyserver.MarkerValue\n", New: "	_ = policyserver.MarkerKey(n)\n"},
 			}},
 			{Promise: "one home", Name: "a new leader believes its cache about shards", Edits: []mutation.Edit{
-				{File: "controllers/server_shards.go", Old: "	if state.shards == nil || state.doubtful {\n		reader = r.live\n	}\n", New: ""},
+				{File: "controllers/server_shards.go", Old: "	if state.shards == nil || state.doubtful {\n", New: "	if state.doubtful {\n"},
 			}},
 			{Promise: "one home", Name: "a write that timed out is taken not to have been made", Edits: []mutation.Edit{
 				{File: "controllers/server_shards.go", Old: "if state.shards == nil || state.doubtful {", New: "if state.shards == nil {"},

@@ -187,6 +187,8 @@ const (
 	ReasonAdopted = "Adopted"
 	// ReasonTransferWaits: the namespace that an annotation names has no policy that may take the domain.
 	ReasonTransferWaits = "TransferWaits"
+	// ReasonForeignConfigMap: a ConfigMap bears the labels of the policy server and is none of its own.
+	ReasonForeignConfigMap = "ForeignConfigMap"
 	// ReasonRestored: the publication came from a backup; a fresh id was minted.
 	ReasonRestored = "Restored"
 )

@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -71,6 +72,12 @@ func (r reader) List(ctx context.Context, list client.ObjectList, opts ...client
 		if selects(o, item) && (o.Limit == 0 || int64(len(out)) < o.Limit) {
 			out = append(out, item.DeepCopyObject())
 		}
+	}
+	if metadata, ok := list.(*metav1.PartialObjectMetadataList); ok {
+		for _, item := range out {
+			metadata.Items = append(metadata.Items, *apimeta.AsPartialObjectMetadata(item.(client.Object)))
+		}
+		return nil
 	}
 	return apimeta.SetList(list, out) //nolint:wrapcheck // the items are of the list's kind
 }

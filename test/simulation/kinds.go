@@ -3,12 +3,14 @@ package simulation
 import (
 	"fmt"
 	"reflect"
+	"strings"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -76,6 +78,9 @@ func kindFor(o runtime.Object) kind {
 
 // kindForList is the kind of a list's items.
 func kindForList(list client.ObjectList) kind {
+	if metadata, ok := list.(*metav1.PartialObjectMetadataList); ok {
+		return kindName[strings.TrimSuffix(metadata.Kind, "List")]
+	}
 	items, ok := reflect.TypeOf(list).Elem().FieldByName("Items")
 	if !ok {
 		panic(fmt.Sprintf("%T is no typed list", list))

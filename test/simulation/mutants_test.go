@@ -42,7 +42,7 @@ var mutants = []mutation.Mutant{
 		{File: "controllers/domain_apply.go", Old: "	if err := r.record(ctx, s); err != nil {\n		return err\n	}\n	s.failed = r.ensureChildren(ctx, s)\n", New: "	if s.publication != nil { s.publication = s.publication.DeepCopy(); was := s.publication.Spec; s.publication.Spec = *d.Spec; s.failed = r.ensureChildren(ctx, s); s.publication.Spec = was }\n	if err := r.record(ctx, s); err != nil {\n		return err\n	}\n"},
 	}},
 	{Promise: "I4", Name: "a host leaves its shard because the cache lacks its publication", Edits: []mutation.Edit{
-		{File: "controllers/server_shards.go", Old: "			if err == nil {\n				continue\n			}\n			if !apierrors.IsNotFound(err) {", New: "			if err != nil && !apierrors.IsNotFound(err) {"},
+		{File: "controllers/server_shards.go", Old: "			if there {\n				continue\n			}\n", New: "			_ = there\n"},
 	}},
 	{Promise: "I5", Name: "what is superseded is not entered", Edits: []mutation.Edit{
 		{File: "controllers/internal/publication/ledger.go", Old: "p.open(p.Spec.Current.ID, *current, v1alpha1.OriginSuperseded)", New: "_ = current"},

@@ -124,6 +124,19 @@ func (s Server) projection() *accorev1.ProjectedVolumeSourceApplyConfiguration {
 	return projected
 }
 
+// MountedShards is how many shards a Deployment's pods mount, by what stands in it: at most [MostShards].
+func MountedShards(d *appsv1.Deployment) int {
+	if d == nil {
+		return 0
+	}
+	for _, volume := range d.Spec.Template.Spec.Volumes {
+		if volume.Name == volumeName && volume.Projected != nil {
+			return min(len(volume.Projected.Sources), MostShards)
+		}
+	}
+	return 0
+}
+
 func port(name string, number int32) *accorev1.ContainerPortApplyConfiguration {
 	return accorev1.ContainerPort().
 		WithName(name).

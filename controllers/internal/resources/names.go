@@ -38,7 +38,11 @@ func ShardName(n int) string {
 	return shardPrefix + "-" + strconv.Itoa(n)
 }
 
-// ShardIndex is the inverse of [ShardName]; ok is false for any other name.
+// MostShards bounds the shards of a namespace (I11): their numbers stand in names, which anybody may make up. A
+// hundred shards hold ten thousand domains of the usual size, four hundred as many of the largest policies.
+const MostShards = 512
+
+// ShardIndex is the inverse of [ShardName] for n below [MostShards]; ok is false for any other name.
 func ShardIndex(name string) (n int, ok bool) {
 	if name == shardPrefix {
 		return 0, true
@@ -46,17 +50,23 @@ func ShardIndex(name string) (n int, ok bool) {
 	digits, found := strings.CutPrefix(name, shardPrefix+"-")
 	n, err := strconv.Atoi(digits)
 	// The name must be the one we would write: no sign, no leading zero.
-	if !found || err != nil || n < 1 || ShardName(n) != name {
+	if !found || err != nil || n < 1 || n >= MostShards || ShardName(n) != name {
 		return 0, false
 	}
 	return n, true
 }
 
-// DeclaredShards is how many shards the Deployment declares when n exist: the next power of two, at
-// least 2. Those that do not exist yet are optional, so that growth to n shards costs log2(n) rollouts.
+// ClaimsToBeShard says whether a name looks like that of a shard, whatever its number.
+func ClaimsToBeShard(name string) bool {
+	return name == shardPrefix || strings.HasPrefix(name, shardPrefix+"-")
+}
+
+// DeclaredShards is how many shards the Deployment declares when n are needed: the next power of two, at
+// least 2 and at most [MostShards]. Those that do not exist yet are optional, so that growth to n shards
+// costs log2(n) rollouts.
 func DeclaredShards(n int) int {
 	declared := 2
-	for declared < n {
+	for declared < min(n, MostShards) {
 		declared *= 2
 	}
 	return declared

@@ -1,6 +1,7 @@
 package resources_test
 
 import (
+	"math"
 	"strings"
 	"testing"
 
@@ -60,7 +61,9 @@ func TestHash(t *testing.T) {
 }
 
 func TestShardNames(t *testing.T) {
-	for n, want := range map[int]string{0: "mta-sts-policies", 1: "mta-sts-policies-1", 10: "mta-sts-policies-10"} {
+	for n, want := range map[int]string{
+		0: "mta-sts-policies", 1: "mta-sts-policies-1", 10: "mta-sts-policies-10", resources.MostShards - 1: "mta-sts-policies-511",
+	} {
 		if got := resources.ShardName(n); got != want {
 			t.Errorf("%d: got %s", n, got)
 		}
@@ -71,6 +74,9 @@ func TestShardNames(t *testing.T) {
 	for _, name := range []string{
 		"", "mta-sts-policies-", "mta-sts-policies-0", "mta-sts-policies-01", "mta-sts-policies-+1",
 		"mta-sts-policies--1", "mta-sts-policies-x", "mta-sts-policies1", "my-mta-sts-policies", "1",
+		"mta-sts-policies-512", "mta-sts-policies-3000", "mta-sts-policies-20000000", "mta-sts-policies-4611686018427387905",
+		"mta-sts-policies-9223372036854775807", "mta-sts-policies-99999999999999999999999", "mta-sts-policies-1e2",
+		"mta-sts-policies-0x1", "mta-sts-policies-1_0", "mta-sts-policies-\u0661", "mta-sts-policies-1 ", "mta-sts-policies-1.0",
 	} {
 		if n, ok := resources.ShardIndex(name); ok || n != 0 {
 			t.Errorf("%q: got %d, %v", name, n, ok)
@@ -79,7 +85,10 @@ func TestShardNames(t *testing.T) {
 }
 
 func TestDeclaredShards(t *testing.T) {
-	for n, want := range map[int]int{0: 2, 1: 2, 2: 2, 3: 4, 4: 4, 5: 8, 9: 16, 16: 16, 17: 32} {
+	for n, want := range map[int]int{
+		0: 2, 1: 2, 2: 2, 3: 4, 4: 4, 5: 8, 9: 16, 16: 16, 17: 32,
+		resources.MostShards: resources.MostShards, 3000: resources.MostShards, 1<<62 + 1: resources.MostShards, math.MaxInt: resources.MostShards, -1: 2,
+	} {
 		if got := resources.DeclaredShards(n); got != want {
 			t.Errorf("%d: got %d, want %d", n, got, want)
 		}
