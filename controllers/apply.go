@@ -75,7 +75,9 @@ func (c children) apply(ctx context.Context, desired any, cached client.Object) 
 		if err != nil {
 			return fmt.Errorf("converting %s %s: %w", u.GetKind(), u.GetName(), err)
 		}
-		if resources.Covers(have, u.Object) {
+		wanted := u.DeepCopy()
+		wanted.SetAnnotations(asCached(wanted.GetAnnotations(), cached.GetAnnotations()))
+		if resources.Covers(have, wanted.Object) {
 			return nil
 		}
 	}
@@ -158,6 +160,7 @@ func (c children) endpoint(ctx context.Context, desired, known *externaldnsv1alp
 			return known, nil // the next pass sees it, and mints above it
 		}
 	}
+	known.Annotations = withoutHashes(known.Annotations)
 	updated := known.DeepCopy()
 	updated.Labels = merged(updated.Labels, desired.Labels)
 	updated.Annotations = merged(updated.Annotations, desired.Annotations)

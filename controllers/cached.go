@@ -11,18 +11,24 @@ import (
 )
 
 // slimmer makes of objects what the cache holds: without what nobody reads here, and with one copy of what
-// the objects of a domain, or of thousands of domains, have in common.
+// the objects of a domain, or of thousands of domains, have in common. What others may write into them without a
+// bound of the API's is cut (I11).
 type slimmer struct {
 	seed maphash.Seed
 
 	mu sync.Mutex
-	// recent are sets of labels or of annotations, by their hash; older are those before them.
+	// recent are sets of labels or of annotations, by their hash; older are those before them. bytes are in recent.
 	recent, older map[uint64]map[string]string
+	bytes         int
 }
 
-// mostSets is how many sets are known before the older ones are forgotten. All children of a domain have two
-// sets of their own, and those of thirty thousand are known.
-const mostSets = 1 << 16
+// Bounds of the sets that are known, before the older ones are forgotten. All children of a domain have two
+// sets of their own, and those of thirty thousand are known. Longer ones than sharedSetBytes are somebody else's.
+const (
+	mostSets       = 1 << 16
+	mostSetBytes   = 16 << 20
+	sharedSetBytes = 1 << 10
+)
 
 func newSlimmer() *slimmer {
 	return &slimmer{seed: maphash.MakeSeed(), recent: map[uint64]map[string]string{}}
@@ -37,16 +43,12 @@ func (s *slimmer) slim(o any) (any, error) {
 	object.SetManagedFields(nil)
 	object.SetNamespace(shared(object.GetNamespace()))
 	object.SetName(shared(object.GetName()))
-	object.SetLabels(s.known(object.GetLabels()))
+	object.SetLabels(s.known(boundedLabels(object.GetLabels())))
 	annotations := object.GetAnnotations()
 	delete(annotations, corev1.LastAppliedConfigAnnotation) // a second copy of the object
-	object.SetAnnotations(s.known(annotations))
-	owners := object.GetOwnerReferences()
-	for i := range owners {
-		owner := &owners[i]
-		owner.APIVersion, owner.Kind, owner.Name = shared(owner.APIVersion), shared(owner.Kind), shared(owner.Name)
-	}
-	object.SetOwnerReferences(owners)
+	object.SetAnnotations(s.known(boundedAnnotations(annotations)))
+	object.SetOwnerReferences(boundedOwners(object.GetOwnerReferences()))
+	slimKind(o)
 	return o, nil
 }
 
@@ -56,14 +58,18 @@ func (s *slimmer) known(set map[string]string) map[string]string {
 	if len(set) == 0 {
 		return nil
 	}
+	size := metaBytes(set)
+	if size > sharedSetBytes {
+		return set
+	}
 	var sum uint64
 	for key, value := range set { // in any order
 		sum += maphash.Comparable(s.seed, [2]string{key, value})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	same, ok := s.recent[sum]
-	if !ok {
+	same, recent := s.recent[sum]
+	if !recent {
 		same = s.older[sum]
 	}
 	if !maps.Equal(same, set) {
@@ -72,10 +78,15 @@ func (s *slimmer) known(set map[string]string) map[string]string {
 			same[shared(key)] = shared(value)
 		}
 	}
-	if len(s.recent) >= mostSets {
-		s.older, s.recent = s.recent, map[uint64]map[string]string{}
+	if recent {
+		s.recent[sum] = same
+		return same
+	}
+	if len(s.recent) >= mostSets || s.bytes+size > mostSetBytes {
+		s.older, s.recent, s.bytes = s.recent, map[uint64]map[string]string{}, 0
 	}
 	s.recent[sum] = same
+	s.bytes += size
 	return same
 }
 

@@ -79,6 +79,9 @@ func sortClaims(policies []v1alpha1.MTASTSPolicy, publications []v1alpha1.MTASTS
 	return c
 }
 
+// none says that the domain has neither a policy nor a publication: nothing is remembered of it (I11).
+func (c claims) none() bool { return c.publication == nil && c.winner == nil && len(c.refused) == 0 }
+
 // rank puts the policy first that the publication already follows.
 func (c claims) rank(p *v1alpha1.MTASTSPolicy) int {
 	if c.publication != nil && c.publication.Spec.PolicyRef != nil && c.publication.Spec.PolicyRef.UID == string(p.UID) {
@@ -173,6 +176,7 @@ func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims,
 	}
 	if len(policies.Items)+len(publications.Items) == 0 {
 		r.forget(ctx, domain)
+		return claims{}, nil
 	}
 	known := r.memories.of(domain)
 	for i := range policies.Items {

@@ -56,6 +56,9 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 	if err != nil {
 		return nil, err
 	}
+	if c.none() {
+		return &scope{domain: domain, memory: newMemory(domain)}, nil
+	}
 	s := &scope{domain: domain, claims: c, memory: r.memories.of(domain)}
 	s.memory.about(c.publication)
 	s.settings = resources.Effective(s.delivery(), r.Config)

@@ -64,11 +64,14 @@ type memories struct {
 
 func newMemories() *memories { return &memories{byDomain: map[string]*memory{}} }
 
+func newMemory(domain string) *memory { return &memory{domain: domain, mxSeen: map[string]time.Time{}} }
+
+// of is the memory of a domain, made if there is none: for those with a policy or a publication only (I11).
 func (m *memories) of(domain string) *memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.byDomain[domain] == nil {
-		m.byDomain[domain] = &memory{domain: domain, mxSeen: map[string]time.Time{}}
+		m.byDomain[domain] = newMemory(domain)
 	}
 	return m.byDomain[domain]
 }
@@ -94,7 +97,11 @@ func (m *memory) about(p *v1alpha1.MTASTSPublication) {
 // doubt forgets the operator's own writes: after a conflict the cache may be the newer one, as when
 // the cluster's data was restored.
 func (m *memories) doubt(domain string) {
-	clear(m.of(domain).wrote)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if known := m.byDomain[domain]; known != nil {
+		known.wrote = nil
+	}
 }
 
 // hostRead is since when external-dns is known to have read the host's record: a restart counts from
@@ -142,10 +149,24 @@ func (m *memory) dropEndpoint(key client.ObjectKey) {
 	}
 }
 
+// mostMXSeen is how many MX hosts of a domain are remembered beside those of the last answer: a zone may answer others
+// each time, and say that resolvers may keep them for years.
+const mostMXSeen = 256
+
 func (m *memory) sawMX(host string, until time.Time) {
 	if until.After(m.mxSeen[host]) {
 		m.mxSeen[host] = until
 	}
+	if len(m.mxSeen) <= mostMXSeen {
+		return
+	}
+	first := host
+	for other, end := range m.mxSeen {
+		if end.Before(m.mxSeen[first]) {
+			first = other
+		}
+	}
+	delete(m.mxSeen, first)
 }
 
 // liveMX are the hosts of the answer and those whose earlier answer resolvers may still give.

@@ -7,7 +7,12 @@ import (
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/prometheus/client_golang/prometheus"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -20,6 +25,7 @@ import (
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
 )
@@ -95,6 +101,8 @@ func NewScheme() *runtime.Scheme {
 // a watch by accident. With namespaces it reads nothing outside of them, and needs no right there.
 func ManagerOptions(namespaces ...string) ctrl.Options {
 	ours := labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})
+	// Whatever bears the label: of the server's parts there is one of each in a namespace (I11).
+	server := cache.ByObject{Field: fields.OneTermEqualSelector("metadata.name", resources.ServerName)}
 	var only map[string]cache.Config
 	if len(namespaces) > 0 {
 		only = map[string]cache.Config{}
@@ -111,8 +119,13 @@ func ManagerOptions(namespaces ...string) ctrl.Options {
 			DefaultTransform:            newSlimmer().slim,
 			ReaderFailOnMissingInformer: true,
 			ByObject: map[client.Object]cache.ByObject{
-				&v1alpha1.MTASTSPolicy{}:      {Label: labels.Everything()},
-				&v1alpha1.MTASTSPublication{}: {Label: labels.Everything()},
+				&v1alpha1.MTASTSPolicy{}:        {Label: labels.Everything()},
+				&v1alpha1.MTASTSPublication{}:   {Label: labels.Everything()},
+				&corev1.ServiceAccount{}:        server,
+				&corev1.Service{}:               server,
+				&appsv1.Deployment{}:            server,
+				&policyv1.PodDisruptionBudget{}: server,
+				&networkingv1.NetworkPolicy{}:   server,
 			},
 		},
 	}

@@ -39,7 +39,7 @@ type serverReconciler struct {
 	instances *instances
 	patience  *patience[namespaceKey]
 
-	recorder  events.EventRecorder
+	recorder events.EventRecorder
 	// pages is held while a page of a list of shards is read: one at a time, for all namespaces.
 	pages sync.Mutex
 

@@ -32,8 +32,6 @@ const (
 	// mostPages bounds a list of shards, namesPerPage one page of a list of publications.
 	mostPages    = 128
 	namesPerPage = 100
-	// mostMetaBytes is how much of labels and annotations of others a shard keeps when it is rewritten.
-	mostMetaBytes = 4 << 10
 )
 
 // shardReader reads the shards of one namespace during one pass, and keeps of each only what may be the operator's.
@@ -225,13 +223,6 @@ func (s *shardReader) hold(shard *corev1.ConfigMap) error {
 			resources.ShardName(0), s.namespace)
 	}
 	return nil
-}
-
-func metaBytes(set map[string]string) (bytes int) {
-	for key, value := range set {
-		bytes += len(key) + len(value)
-	}
-	return bytes
 }
 
 // mayBeOurs says whether a host in a shard may have a publication. A few that the cache does not know are kept until

@@ -164,7 +164,9 @@ func junk(host func(k int) string) map[string]string {
 }
 
 // strangeHost is a host of a domain that could be published, and is not.
-func strangeHost(k int) string { return fmt.Sprintf("mta-sts.x%d.%s%s", k, strings.Repeat("label.", 30), "example") }
+func strangeHost(k int) string {
+	return fmt.Sprintf("mta-sts.x%d.%s%s", k, strings.Repeat("label.", 30), "example")
+}
 
 func TestNumbersInTheNamesOfConfigMapsAreNotBelieved(t *testing.T) {
 	for _, when := range []string{"there before the operator", "made while it runs"} {
@@ -356,4 +358,3 @@ func TestANamespaceWithMorePoliciesThanShardsSaysSo(t *testing.T) {
 		t.Errorf("said %v", err)
 	}
 }
-

@@ -23,14 +23,12 @@ type instances struct {
 	wake chan event.TypedGenericEvent[domainKey]
 
 	mu sync.Mutex
-	// views are by namespace and domain.
+	// views and ahead are by namespace and domain, of domains with a publication there.
 	views map[string]map[string]view
-	ahead map[viewKey]publication.Greater
+	ahead map[string]map[string]publication.Greater
 	// obstacles says, by namespace, why there can be no policy server.
 	obstacles map[string]string
 }
-
-type viewKey struct{ namespace, domain string }
 
 // view is what the pods of a namespace say about one domain's instance.
 type view struct {
@@ -41,7 +39,7 @@ type view struct {
 func newInstances(ask *asker) *instances {
 	return &instances{
 		ask: ask, wake: make(chan event.TypedGenericEvent[domainKey], 1024),
-		views: map[string]map[string]view{}, ahead: map[viewKey]publication.Greater{},
+		views: map[string]map[string]view{}, ahead: map[string]map[string]publication.Greater{},
 		obstacles: map[string]string{},
 	}
 }
@@ -78,7 +76,7 @@ func (i *instances) obstructed(ctx context.Context, namespace, obstacle string, 
 func (i *instances) greater(namespace, domain string) *publication.Greater {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if g, ok := i.ahead[viewKey{namespace, domain}]; ok {
+	if g, ok := i.ahead[namespace][domain]; ok {
 		return &g
 	}
 	return nil
@@ -87,8 +85,11 @@ func (i *instances) greater(namespace, domain string) *publication.Greater {
 // foundAhead notes such an instance and wakes the domain.
 func (i *instances) foundAhead(ctx context.Context, namespace, domain string, g publication.Greater) {
 	i.mu.Lock()
-	known := i.ahead[viewKey{namespace, domain}].ID == g.ID
-	i.ahead[viewKey{namespace, domain}] = g
+	known := i.ahead[namespace][domain].ID == g.ID
+	if i.ahead[namespace] == nil {
+		i.ahead[namespace] = map[string]publication.Greater{}
+	}
+	i.ahead[namespace][domain] = g
 	i.mu.Unlock()
 	if !known {
 		i.wakeUp(ctx, domain)
@@ -115,6 +116,10 @@ func (i *instances) update(ctx context.Context, namespace string, views map[stri
 		}
 	}
 	i.views[namespace] = views
+	maps.DeleteFunc(i.ahead[namespace], func(domain string, _ publication.Greater) bool {
+		_, published := views[domain]
+		return !published
+	})
 	i.mu.Unlock()
 	for _, domain := range changed {
 		i.wakeUp(ctx, domain)
@@ -126,9 +131,8 @@ func (i *instances) update(ctx context.Context, namespace string, views map[stri
 func (i *instances) forget(namespace string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	ours := func(k viewKey) bool { return k.namespace == namespace }
 	delete(i.views, namespace)
-	maps.DeleteFunc(i.ahead, func(k viewKey, _ publication.Greater) bool { return ours(k) })
+	delete(i.ahead, namespace)
 	delete(i.obstacles, namespace)
 }
 

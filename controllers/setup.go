@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
 )
 
 // domainIndex finds policies and publications by their domain; it is the path of a selectable field,
@@ -93,12 +94,13 @@ func liveReader(mgr ctrl.Manager, clocked *apiDate) (client.Reader, error) {
 // setupDomains watches what a domain depends on. Status writes of its own kinds wake nobody.
 func setupDomains(mgr ctrl.Manager, r *domainReconciler) error {
 	byDomain := handler.TypedEnqueueRequestsFromMapFunc(domainOf)
+	ofChild := handler.TypedEnqueueRequestsFromMapFunc(r.domainOfChild)
 	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 	built, err := builder.TypedControllerManagedBy[domainKey](mgr).
 		Named("domain").
 		Watches(&v1alpha1.MTASTSPolicy{}, editsFirst{byDomain}, changed).
 		Watches(&v1alpha1.MTASTSPublication{}, byDomain, changed).
-		Watches(&networkingv1.Ingress{}, byDomain).
+		Watches(&networkingv1.Ingress{}, ofChild).
 		WatchesRawSource(source.TypedChannel(r.instances.wake, handler.TypedFuncs[domainKey, domainKey]{
 			GenericFunc: func(_ context.Context, e event.TypedGenericEvent[domainKey], q workqueue.TypedRateLimitingInterface[domainKey]) {
 				q.Add(e.Object)
@@ -114,13 +116,13 @@ func setupDomains(mgr ctrl.Manager, r *domainReconciler) error {
 		if _, err := mgr.GetCache().GetInformer(ctx, o); err != nil {
 			return err
 		}
-		return built.Watch(source.TypedKind(mgr.GetCache(), o, byDomain))
+		return built.Watch(source.TypedKind(mgr.GetCache(), o, ofChild))
 	}
 	r.kinds.appeared = r.wakeAll
 	return mgr.Add(r.kinds)
 }
 
-// domainOf is the domain of one of the operator's kinds, or of a child.
+// domainOf is the domain of one of the operator's kinds.
 func domainOf(_ context.Context, o client.Object) []domainKey {
 	switch o := o.(type) {
 	case *v1alpha1.MTASTSPolicy:
@@ -128,10 +130,21 @@ func domainOf(_ context.Context, o client.Object) []domainKey {
 	case *v1alpha1.MTASTSPublication:
 		return []domainKey{{o.Spec.Domain}}
 	}
-	if domain := o.GetAnnotations()[v1alpha1.DomainAnnotation]; domain != "" {
-		return []domainKey{{domain}}
-	}
 	return nil
+}
+
+// domainOfChild is the domain that an object names as a child of it. Everybody may make such objects, so only one
+// with the name of a child, beside the publication, wakes anybody (I11).
+func (r *domainReconciler) domainOfChild(ctx context.Context, o client.Object) []domainKey {
+	domain := o.GetAnnotations()[v1alpha1.DomainAnnotation]
+	if !resources.IsChildName(o.GetName(), domain) {
+		return nil
+	}
+	publication, err := get(ctx, r.client, o.GetNamespace(), domain, &v1alpha1.MTASTSPublication{})
+	if err != nil || publication == nil {
+		return nil
+	}
+	return []domainKey{{domain}}
 }
 
 // wakeAll makes every domain look again, as when cert-manager has just been installed.

@@ -4,8 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
@@ -123,6 +126,18 @@ func ServerLabels() map[string]string {
 // ServerSelector selects the pods of the namespace's policy server.
 func ServerSelector() map[string]string {
 	return map[string]string{nameLabel: appName, componentLabel: component}
+}
+
+// LabelKeys are the keys of all labels by which the operator finds objects, or knows them.
+func LabelKeys() []string {
+	return []string{nameLabel, componentLabel, v1alpha1.ManagedByLabel, v1alpha1.PublicationLabel, appsv1.DefaultDeploymentUniqueLabelKey}
+}
+
+// IsChildName says whether an object of this name can be a child of the domain.
+func IsChildName(name, domain string) bool {
+	return slices.Contains([]string{
+		IngressName(domain), CertificateName(domain), HostEndpointName(domain), TXTEndpointName(domain), TLSRPTEndpointName(domain),
+	}, name)
 }
 
 // over merges maps into a new one, later values over earlier ones.
