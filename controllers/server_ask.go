@@ -23,12 +23,12 @@ const nudgeAnnotation = "mtasts.dev/shards-written"
 // askPods asks every pod of the namespace's server what it serves, tells the domains for which the
 // answer changed, and says when to ask next: soon while any domain waits for a pod.
 func (r *serverReconciler) askPods(ctx context.Context, namespace string, state *serverState, publications []v1alpha1.MTASTSPublication) (time.Duration, error) {
-	pods, err := listServers(ctx, r.client, namespace)
+	asked, err := listServers(ctx, r.client, namespace)
 	if err != nil {
 		return 0, err
 	}
-	r.forgetGone(state, pods)
-	reports := r.instances.ask.all(ctx, pods)
+	r.instances.ask.keep(namespace, asked.pods)
+	reports := r.instances.ask.all(ctx, namespace, asked, hostsWith(publications))
 	if err := context.Cause(ctx); err != nil {
 		return 0, err
 	}
@@ -50,7 +50,7 @@ func (r *serverReconciler) askPods(ctx context.Context, namespace string, state 
 	if r.instances.update(ctx, namespace, views) || state.changedAt.IsZero() {
 		state.changedAt = now
 	}
-	next, err := r.nudge(ctx, state, pods, behind)
+	next, err := r.nudge(ctx, state, asked.pods, behind)
 	switch {
 	case err != nil:
 		return 0, err
@@ -81,19 +81,6 @@ func noteLagging(behind map[string]bool, servers publication.Servers) {
 			behind[b.Pod] = true
 		}
 	}
-}
-
-func (r *serverReconciler) forgetGone(state *serverState, pods []corev1.Pod) {
-	now := map[types.UID]bool{}
-	for i := range pods {
-		now[pods[i].UID] = true
-	}
-	for uid := range state.pods {
-		if !now[uid] {
-			r.instances.ask.forget(uid)
-		}
-	}
-	state.pods = now
 }
 
 // maxNudges bounds how often pods are nudged per shard write.
@@ -130,7 +117,7 @@ func (r *serverReconciler) nudge(ctx context.Context, state *serverState, pods [
 		if !behind[pods[i].Name] {
 			continue
 		}
-		err := r.client.Patch(ctx, &pods[i], client.RawPatch(types.MergePatchType, patch))
+		err := r.client.Patch(ctx, pods[i].DeepCopy(), client.RawPatch(types.MergePatchType, patch))
 		if client.IgnoreNotFound(err) != nil {
 			return 0, fmt.Errorf("nudging pod %s/%s: %w", pods[i].Namespace, pods[i].Name, err)
 		}

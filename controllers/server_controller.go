@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -105,15 +104,13 @@ type serverState struct {
 	nudgedAt time.Time
 	// changedAt is when the pods' answers changed last.
 	changedAt time.Time
-	// pods are the pods asked last.
-	pods map[types.UID]bool
 }
 
 func (r *serverReconciler) state(namespace string) *serverState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.namespaces[namespace] == nil {
-		r.namespaces[namespace] = &serverState{homes: map[string]int{}, pods: map[types.UID]bool{}}
+		r.namespaces[namespace] = &serverState{homes: map[string]int{}}
 	}
 	return r.namespaces[namespace]
 }
@@ -280,12 +277,10 @@ func (r *serverReconciler) dismantle(ctx context.Context, namespace string) erro
 // forget drops what is remembered of a namespace without a server.
 func (r *serverReconciler) forget(namespace string) {
 	r.instances.forget(namespace)
+	r.instances.ask.keep(namespace, nil)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if state := r.namespaces[namespace]; state != nil {
-		for uid := range state.pods {
-			r.instances.ask.forget(uid)
-		}
 		state.done(&r.changedHosts)
 		delete(r.namespaces, namespace)
 	}

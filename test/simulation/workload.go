@@ -80,6 +80,7 @@ func (s *sim) newPod(d *appsv1.Deployment) {
 	template := d.Spec.Template.DeepCopy()
 	o := &corev1.Pod{ObjectMeta: template.ObjectMeta, Spec: template.Spec}
 	o.Namespace, o.Name = p.namespace, p.name
+	o.Labels[appsv1.DefaultDeploymentUniqueLabelKey] = "5d9c"
 	o.Spec.NodeName = "node-of-" + p.name
 	o.OwnerReferences = []metav1.OwnerReference{{
 		APIVersion: "apps/v1", Kind: "ReplicaSet", Name: serverName + "-5d9c", UID: d.UID, Controller: new(true),

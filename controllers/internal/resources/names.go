@@ -135,9 +135,9 @@ func LabelKeys() []string {
 
 // IsChildName says whether an object of this name can be a child of the domain.
 func IsChildName(name, domain string) bool {
-	return slices.Contains([]string{
-		IngressName(domain), CertificateName(domain), HostEndpointName(domain), TXTEndpointName(domain), TLSRPTEndpointName(domain),
-	}, name)
+	ingresses := IngressNames(domain)
+	return slices.Contains(append(ingresses[:],
+		CertificateName(domain), HostEndpointName(domain), TXTEndpointName(domain), TLSRPTEndpointName(domain)), name)
 }
 
 // over merges maps into a new one, later values over earlier ones.
