@@ -36,6 +36,7 @@ func (w *statusWriter) mxAligned() {
 	}
 	hosts := w.mxHosts(live)
 	w.status.MX = presentable(hosts)
+	defer func() { w.sayLeftOut(hosts[min(len(hosts), maxMXHosts):]) }()
 	refused := w.refusedMX(hosts)
 	switch {
 	case w.current.Mode == v1alpha1.ModeEnforce && len(refused.uncovered) > 0:
@@ -112,7 +113,7 @@ func (w *statusWriter) mxHosts(live []string) []v1alpha1.MXHost {
 	policy := publication.PolicyOf(*w.current)
 	out := make([]v1alpha1.MXHost, 0, len(live)+len(policy.MX))
 	for _, host := range live {
-		h := v1alpha1.MXHost{Host: host, State: v1alpha1.MXCovered, STARTTLS: w.starttls(host)}
+		h := v1alpha1.MXHost{Host: host, State: v1alpha1.MXCovered, STARTTLS: brief(w.starttls(host), len(live))}
 		if !policy.Covers(host) {
 			h.State, h.Message = v1alpha1.MXUncovered, "no pattern of spec.mx covers this host"
 		}

@@ -62,7 +62,7 @@ func (r *retiree) verdict(kind, reason, message string) metav1.Condition {
 		reason = v1alpha1.ReasonRetiring
 	}
 	return metav1.Condition{
-		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: clip(message),
+		Type: kind, Status: metav1.ConditionTrue, Reason: reason, Message: shorten(message, maxMessage),
 		ObservedGeneration: r.publication.Generation, LastTransitionTime: metav1.NewTime(r.now),
 	}
 }

@@ -62,21 +62,20 @@ func (s *scope) status(kinds *optionalKinds, now metav1.Time, t publication.Timi
 		w.status.Records = w.records()
 	}
 	w.ready()
+	w.fit()
 	return w.status
 }
 
 // set writes one condition; observedGeneration is the generation it was determined for.
 func (w *statusWriter) set(kind string, status metav1.ConditionStatus, reason, message string) {
 	apimeta.SetStatusCondition(&w.status.Conditions, metav1.Condition{
-		Type: kind, Status: status, Reason: reason, Message: clip(message),
+		Type: kind, Status: status, Reason: reason, Message: shorten(message, maxMessage),
 		ObservedGeneration: w.policy.Generation, LastTransitionTime: w.now,
 	})
 }
 
-// maxMessage is what the API server accepts as the message of a condition.
-const maxMessage = 32768
-
-func clip(message string) string { return message[:min(len(message), maxMessage)] }
+// maxMessage is the longest message of a condition. The API server accepts eight times as much.
+const maxMessage = 4096
 
 func (w *statusWriter) was(kind string) *metav1.Condition {
 	return apimeta.FindStatusCondition(w.policy.Status.Conditions, kind)

@@ -3,7 +3,6 @@ package controllers
 import (
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"testing"
 	"time"
 
@@ -105,11 +104,5 @@ func TestLooksAtRestAreSpreadAfterARestart(t *testing.T) {
 	}
 	if early < 50 || early > 200 {
 		t.Errorf("%d of 1000 domains are due in the first tenth of the interval, want about 100", early)
-	}
-}
-
-func TestMessagesFitIntoAStatus(t *testing.T) {
-	if got := clip(strings.Repeat("x", 40000)); len(got) != 32768 {
-		t.Errorf("clip kept %d bytes", len(got))
 	}
 }

@@ -177,6 +177,9 @@ type IngressSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && size(self[k]) <= 4096)",message="an annotation may have a key of 317 and a value of 4096 characters: put longer settings where the controller that reads them takes them from, for example a ConfigMap, and name that here"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k) + size(self[k])).sum() <= 16384",message="all annotations together may have 16384 characters: put longer settings where the controller that reads them takes them from, for example a ConfigMap, and name that here"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.startsWith('mtasts.dev/'))",message="annotations that begin with mtasts.dev/ are the operator's own: remove them here"
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
@@ -208,6 +211,9 @@ type CertificateSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, size(k) <= 317 && size(self[k]) <= 4096)",message="an annotation may have a key of 317 and a value of 4096 characters: put longer settings where the controller that reads them takes them from, for example a ConfigMap, and name that here"
+	// +kubebuilder:validation:XValidation:rule="self.map(k, size(k) + size(self[k])).sum() <= 16384",message="all annotations together may have 16384 characters: put longer settings where the controller that reads them takes them from, for example a ConfigMap, and name that here"
+	// +kubebuilder:validation:XValidation:rule="!self.exists(k, k.startsWith('mtasts.dev/'))",message="annotations that begin with mtasts.dev/ are the operator's own: remove them here"
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
