@@ -23,7 +23,9 @@ const (
 // first of those that work; the ends of long messages; at last whole hosts.
 func (w *statusWriter) fit() {
 	for _, cut := range []func(){
-		func() { w.leaveOutAddresses(func(s v1alpha1.STARTTLSState) bool { return s == v1alpha1.STARTTLSWorks }) },
+		func() {
+			w.leaveOutAddresses(func(s v1alpha1.STARTTLSState) bool { return s == v1alpha1.STARTTLSWorks })
+		},
 		func() { w.leaveOutAddresses(func(v1alpha1.STARTTLSState) bool { return true }) },
 		w.shortenMessages,
 		w.leaveOutHosts,
