@@ -90,6 +90,10 @@ type serverState struct {
 	// needed is how many shards the hosts of publications need; foreign is set once it was told that others are there.
 	needed  int
 	foreign bool
+	// listedAt is when all shards were listed last, in so many pages; listFailed is why that failed.
+	listedAt    time.Time
+	listedPages int
+	listFailed  error
 	// broughtBackAt is when shards that had been deleted were written again.
 	broughtBackAt time.Time
 	// doubtful is set while nobody knows what became of a write.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -32,6 +33,8 @@ const (
 	// mostPages bounds a list of shards, namesPerPage one page of a list of publications.
 	mostPages    = 128
 	namesPerPage = 100
+	// perPage is how long after a list the next one has to wait for each page that it had.
+	perPage = 100 * time.Millisecond
 )
 
 // shardReader reads the shards of one namespace during one pass, and keeps of each only what may be the operator's.
@@ -42,6 +45,8 @@ type shardReader struct {
 	turn *sync.Mutex
 	// hosts have a publication in the cache; alive have one at the API server, nil until that was asked.
 	hosts, alive map[string]bool
+	// pages counts those of a list.
+	pages int
 	// undecided counts hosts without a publication that are kept for now, asked the questions of this pass.
 	undecided, asked int
 	// bytes are those that are kept, budget is how many may be.
@@ -91,6 +96,7 @@ func (s *shardReader) listed(ctx context.Context, mounted int) (map[int]*corev1.
 // page takes one page of the list; the next one begins at the token that it returns, "" after the last. A page is as
 // long as the publications of the namespace may need, but holds no more than they do.
 func (s *shardReader) page(ctx context.Context, into map[int]*corev1.ConfigMap, token string) (next string, err error) {
+	s.pages++
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	var list corev1.ConfigMapList

@@ -274,6 +274,49 @@ func TestCopiesOfPoliciesInManyShardsAreBounded(t *testing.T) {
 	}
 }
 
+func TestALongListIsNotMadeAgainAtOnce(t *testing.T) {
+	w := newShardWorld(t, "d.example")
+	w.settle()
+	const lists = "list *v1.ConfigMapList"
+	before := w.reads[lists]
+	w.state.listedPages = mostPages // as of a namespace full of ConfigMaps with our labels
+	for range 20 {
+		w.state.shards = nil // as after a conflict
+		if _, err := w.r.renderShards(t.Context(), w.server, w.state, w.publications); !stale(err) {
+			t.Fatalf("the pass ended with %v", err)
+		}
+	}
+	if n := w.reads[lists] - before; n > 0 {
+		t.Errorf("%d lists within a moment", n)
+	}
+	w.clock.Step(mostPages * perPage)
+	w.settle()
+	if n := w.reads[lists] - before; n != 1 {
+		t.Errorf("%d lists after the rest", n)
+	}
+}
+
+func TestTooManyConfigMapsWithOurLabelsAreSaid(t *testing.T) {
+	w := newShardWorld(t, "d.example")
+	paged := interceptor.NewClient(w.api.(client.WithWatch), interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			err := c.List(ctx, list, opts...)
+			list.SetContinue("and more")
+			return err
+		},
+	})
+	w.r.live = paged
+	for range 3 { // each time for the same reason, though it is not listed again
+		err := w.pass()
+		if err == nil || !strings.Contains(err.Error(), "more ConfigMaps with the labels of the policy server than it can need") {
+			t.Fatalf("said %v", err)
+		}
+	}
+	if n := w.reads["list *v1.ConfigMapList"]; n != mostPages {
+		t.Errorf("%d pages were read", n)
+	}
+}
+
 func TestManyConfigMapsThatClaimToBeShardsAreToldOnce(t *testing.T) {
 	w := newShardWorld(t, "d.example")
 	w.settle()

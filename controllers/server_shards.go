@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,7 +107,7 @@ func (r *serverReconciler) refreshShards(ctx context.Context, server resources.S
 	var fresh map[int]*corev1.ConfigMap
 	var err error
 	if state.shards == nil || state.doubtful {
-		fresh, err = s.listed(ctx, resources.DeclaredShards(server.Shards))
+		fresh, err = r.listed(ctx, server, state, s)
 	} else {
 		fresh, err = r.changed(ctx, server, state, s)
 	}
@@ -136,6 +137,17 @@ func (r *serverReconciler) refreshShards(ctx context.Context, server resources.S
 		state.know(n, shard)
 	}
 	return nil
+}
+
+// listed are the shards that the API server has. After a list that was long, as one is of what strangers make, the
+// next has to wait: whoever writes into a shard again and again must not have all of it read each time (I11).
+func (r *serverReconciler) listed(ctx context.Context, server resources.Server, state *serverState, s *shardReader) (map[int]*corev1.ConfigMap, error) {
+	if left(state.listedAt, time.Duration(state.listedPages-1)*perPage, r.Clock.Now()) > 0 {
+		return nil, cmp.Or(state.listFailed, errStaleCache)
+	}
+	found, err := s.listed(ctx, resources.DeclaredShards(server.Shards))
+	state.listedAt, state.listedPages, state.listFailed = r.Clock.Now(), s.pages, err
+	return found, err
 }
 
 // changed are the shards that the cache shows, each as it is known, or read if the cache shows another version. As
