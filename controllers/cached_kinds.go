@@ -176,7 +176,8 @@ func slimPod(pod *corev1.Pod) {
 	}
 	for _, c := range pod.Status.ContainerStatuses {
 		if c.Name == resources.ServerContainer && c.State.Running != nil {
-			status.ContainerStatuses = []corev1.ContainerStatus{{Name: c.Name, State: corev1.ContainerState{Running: c.State.Running}}}
+			running := corev1.ContainerState{Running: c.State.Running}
+			status.ContainerStatuses = []corev1.ContainerStatus{{Name: c.Name, State: running}}
 		}
 	}
 	pod.Spec, pod.Status = spec, status

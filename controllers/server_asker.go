@@ -154,8 +154,11 @@ func (a *asker) note(namespace string, pod types.UID, change func(*podAnswer)) {
 }
 
 // instances asks one pod's metrics port.
-func (a *asker) instances(ctx context.Context, pod *corev1.Pod, last podAnswer, hosts map[string]bool) (podAnswer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address(pod, resources.MetricsPortName)+"/instances", nil)
+func (a *asker) instances(
+	ctx context.Context, pod *corev1.Pod, last podAnswer, hosts map[string]bool,
+) (podAnswer, error) {
+	url := "http://" + address(pod, resources.MetricsPortName) + "/instances"
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return podAnswer{}, fmt.Errorf("asking pod %s: %w", pod.Name, err)
 	}
@@ -213,7 +216,9 @@ func (a *asker) keep(namespace string, pods []corev1.Pod) {
 
 // confirm gets the policy itself from every live pod, with the policy's Host, and compares every byte.
 // Ids are compared as well: the same bytes may be those of an older instance.
-func (a *asker) confirm(ctx context.Context, live client.Reader, namespace, domain string, want *v1alpha1.Instance) (publication.Servers, error) {
+func (a *asker) confirm(
+	ctx context.Context, live client.Reader, namespace, domain string, want *v1alpha1.Instance,
+) (publication.Servers, error) {
 	asked, err := a.listLive(ctx, live, namespace)
 	if err != nil {
 		return publication.Servers{}, err
@@ -277,7 +282,8 @@ func (c confirmation) problem(want *v1alpha1.Instance, ready bool) string {
 }
 
 func (a *asker) fetch(ctx context.Context, pod *corev1.Pod, domain string, want *v1alpha1.Instance) confirmation {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address(pod, resources.HTTPPortName)+mtasts.PolicyPath, nil)
+	url := "http://" + address(pod, resources.HTTPPortName) + mtasts.PolicyPath
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return confirmation{failed: true}
 	}

@@ -33,13 +33,11 @@ type endless struct {
 func (e *endless) Read(into []byte) (int, error) {
 	n := 0
 	for n < len(into) {
-		at := e.read
-		text := e.body
-		if at < len(e.head) {
-			text = e.head[at:]
+		var text string
+		if e.read < len(e.head) {
+			text = e.head[e.read:]
 		} else {
-			at = (at - len(e.head)) % len(e.body)
-			text = e.body[at:]
+			text = e.body[(e.read-len(e.head))%len(e.body):]
 		}
 		k := copy(into[n:], text)
 		n, e.read = n+k, e.read+k

@@ -13,7 +13,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
@@ -90,7 +89,9 @@ func (s *shardReader) listed(ctx context.Context, mounted int) (map[int]*corev1.
 			return found, nil
 		}
 	}
-	return nil, fmt.Errorf("namespace %s holds more ConfigMaps with the labels of the policy server than it can need: delete those that are none of its own", s.namespace)
+	return nil, fmt.Errorf(
+		"namespace %s holds more ConfigMaps with the labels of the policy server than it can need: delete those that are none of its own",
+		s.namespace)
 }
 
 // page takes one page of the list; the next one begins at the token that it returns, "" after the last. A page is as
@@ -101,7 +102,8 @@ func (s *shardReader) page(ctx context.Context, into map[int]*corev1.ConfigMap, 
 	defer s.turn.Unlock()
 	var list corev1.ConfigMapList
 	limit := min(8+2*len(s.hosts)/maxShardHosts, resources.MostShards/4)
-	err = s.live.List(ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels(resources.ServerLabels()), client.Limit(limit), client.Continue(token))
+	err = s.live.List(ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels(resources.ServerLabels()),
+		client.Limit(limit), client.Continue(token))
 	if err != nil {
 		return "", fmt.Errorf("listing shards in %s: %w", s.namespace, err)
 	}
@@ -156,19 +158,22 @@ func (s *shardReader) refuse(o metav1.Object) {
 
 // one reads a shard; nil if it is gone.
 func (s *shardReader) one(ctx context.Context, n int) (*corev1.ConfigMap, error) {
-	var live corev1.ConfigMap
-	err := s.live.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: resources.ShardName(n)}, &live)
+	var live, gone *corev1.ConfigMap
+	live = &corev1.ConfigMap{}
+	err := s.live.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: resources.ShardName(n)}, live)
 	if apierrors.IsNotFound(err) {
-		return nil, nil
+		return gone, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading shard %s/%s: %w", s.namespace, resources.ShardName(n), err)
 	}
-	return s.admit(ctx, &live, n)
+	return s.admit(ctx, live, n)
 }
 
 // newest is the known version of a shard, or what the API server has if the cache shows another one.
-func (s *shardReader) newest(ctx context.Context, known *corev1.ConfigMap, shown *metav1.PartialObjectMetadata, n int) (*corev1.ConfigMap, error) {
+func (s *shardReader) newest(
+	ctx context.Context, known *corev1.ConfigMap, shown *metav1.PartialObjectMetadata, n int,
+) (*corev1.ConfigMap, error) {
 	if known != nil && (known.ResourceVersion == shown.ResourceVersion || newer(known, shown)) {
 		return known, s.hold(known)
 	}
@@ -190,7 +195,7 @@ func (s *shardReader) missing(ctx context.Context, old *corev1.ConfigMap, n int)
 // admit keeps of a shard what may be the operator's. One that holds anything else loses its marker in the copy: so
 // it is rewritten, and the rest goes.
 func (s *shardReader) admit(ctx context.Context, shard *corev1.ConfigMap, n int) (*corev1.ConfigMap, error) {
-	kept := &corev1.ConfigMap{TypeMeta: shard.TypeMeta, ObjectMeta: *shard.ObjectMeta.DeepCopy(), Data: map[string]string{}}
+	kept := &corev1.ConfigMap{ObjectMeta: *shard.ObjectMeta.DeepCopy(), Data: map[string]string{}}
 	kept.ManagedFields = nil
 	if metaBytes(kept.Labels)+metaBytes(kept.Annotations) > mostMetaBytes {
 		kept.Labels, kept.Annotations = resources.ServerLabels(), nil
@@ -225,7 +230,8 @@ func (s *shardReader) hold(shard *corev1.ConfigMap) error {
 		s.bytes += room(host, value)
 	}
 	if s.bytes > s.budget {
-		return fmt.Errorf("the ConfigMaps %s… of namespace %s hold more than its policies can need: delete those that the operator did not make",
+		return fmt.Errorf(
+			"the ConfigMaps %s… of namespace %s hold more than its policies can need: delete those that the operator did not make",
 			resources.ShardName(0), s.namespace)
 	}
 	return nil
@@ -270,7 +276,8 @@ func (s *shardReader) listedAlive(ctx context.Context, host string) (bool, error
 		alive := map[string]bool{}
 		for first := true; first || token != ""; first = false {
 			var list v1alpha1.MTASTSPublicationList
-			if err := s.live.List(ctx, &list, client.InNamespace(s.namespace), client.Limit(namesPerPage), client.Continue(token)); err != nil {
+			err := s.live.List(ctx, &list, client.InNamespace(s.namespace), client.Limit(namesPerPage), client.Continue(token))
+			if err != nil {
 				return false, fmt.Errorf("listing publications in %s: %w", s.namespace, err)
 			}
 			maps.Copy(alive, hostsWith(list.Items))
@@ -279,20 +286,4 @@ func (s *shardReader) listedAlive(ctx context.Context, host string) (bool, error
 		s.alive = alive
 	}
 	return s.alive[host], nil
-}
-
-// tellForeign says once that there are ConfigMaps which claim to be shards, and not again until there were none.
-func (r *serverReconciler) tellForeign(ctx context.Context, state *serverState, s *shardReader) {
-	told := state.foreign
-	state.foreign = len(s.foreign) > 0
-	if told || !state.foreign {
-		return
-	}
-	name := slices.Min(s.foreign)
-	log.FromContext(ctx).Info("Ignoring a ConfigMap with the labels of the policy server that is none of its own", "configMap", name)
-	if r.recorder != nil {
-		regarding := &corev1.ConfigMap{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}, ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
-		r.recorder.Eventf(regarding, nil, corev1.EventTypeWarning, v1alpha1.ReasonForeignConfigMap, "Serve",
-			"%s bears the labels of the policy server, and is none of its ConfigMaps: it is ignored. Delete it, or remove its label %s", name, v1alpha1.ManagedByLabel)
-	}
 }

@@ -36,7 +36,8 @@ type serverPods struct {
 // listServers lists the server pods of a namespace, from the cache.
 func listServers(ctx context.Context, cached client.Reader, namespace string) (serverPods, error) {
 	var list corev1.PodList
-	err := cached.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(resources.ServerSelector()), client.UnsafeDisableDeepCopy)
+	labels := client.MatchingLabels(resources.ServerSelector())
+	err := cached.List(ctx, &list, client.InNamespace(namespace), labels, client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return serverPods{}, fmt.Errorf("listing server pods in %s: %w", namespace, err)
 	}
@@ -60,7 +61,9 @@ func (a *asker) listLive(ctx context.Context, live client.Reader, namespace stri
 	return out, nil
 }
 
-func (a *asker) page(ctx context.Context, live client.Reader, namespace, token string, into *serverPods) (next string, err error) {
+func (a *asker) page(
+	ctx context.Context, live client.Reader, namespace, token string, into *serverPods,
+) (next string, err error) {
 	select {
 	case a.pages <- struct{}{}:
 		defer func() { <-a.pages }()
@@ -68,7 +71,8 @@ func (a *asker) page(ctx context.Context, live client.Reader, namespace, token s
 		return "", context.Cause(ctx)
 	}
 	var list corev1.PodList
-	err = live.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(resources.ServerSelector()), client.Limit(podsPerPage), client.Continue(token))
+	err = live.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels(resources.ServerSelector()),
+		client.Limit(podsPerPage), client.Continue(token))
 	if err != nil {
 		return "", fmt.Errorf("listing server pods in %s: %w", namespace, err)
 	}

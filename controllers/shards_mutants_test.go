@@ -37,10 +37,10 @@ func shardSuite() mutation.Suite {
 				{File: "controllers/internal/resources/server.go", Old: "	data[policyserver.MarkerKey(n)] = policyserver.MarkerValue\n", New: "	_ = policyserver.MarkerKey(n)\n"},
 			}},
 			{Promise: "one home", Name: "a new leader believes its cache about shards", Edits: []mutation.Edit{
-				{File: "controllers/server_shards.go", Old: "	if state.shards == nil || state.doubtful {\n", New: "	if state.doubtful {\n"},
+				{File: "controllers/server_refresh.go", Old: "	if state.shards == nil || state.doubtful {\n", New: "	if state.doubtful {\n"},
 			}},
 			{Promise: "one home", Name: "a write that timed out is taken not to have been made", Edits: []mutation.Edit{
-				{File: "controllers/server_shards.go", Old: "if state.shards == nil || state.doubtful {", New: "if state.shards == nil {"},
+				{File: "controllers/server_refresh.go", Old: "if state.shards == nil || state.doubtful {", New: "if state.shards == nil {"},
 			}},
 			{Promise: "never back", Name: "older instances replace newer ones, in shards and in servers", Edits: []mutation.Edit{
 				{File: "controllers/server_shards.go", Old: "if err != nil || have.Compare(mtasts.ID(pub.Spec.Current.ID)) <= 0 {", New: "if _ = err; true {"},

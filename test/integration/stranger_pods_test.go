@@ -2,11 +2,12 @@ package integration
 
 import (
 	"bytes"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -22,8 +23,15 @@ import (
 type liar struct {
 	*httptest.Server
 
+	mu sync.Mutex
 	// most is the longest answer that somebody took.
-	most atomic.Int64
+	most int
+}
+
+func (l *liar) longest() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.most
 }
 
 func newLiar(t *testing.T) *liar {
@@ -39,8 +47,9 @@ func newLiar(t *testing.T) *liar {
 				break
 			}
 		}
-		for most := l.most.Load(); int64(sent) > most && !l.most.CompareAndSwap(most, int64(sent)); most = l.most.Load() {
-		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.most = max(l.most, sent)
 	}))
 	t.Cleanup(l.Close)
 	return l
@@ -66,9 +75,7 @@ func (s *story) impersonate(tenant client.Client, set *appsv1.ReplicaSet, name, 
 			}}},
 		},
 	}
-	for key, value := range serverLabels {
-		pod.Labels[key] = value
-	}
+	maps.Copy(pod.Labels, serverLabels)
 	pod.OwnerReferences[0].BlockOwnerDeletion = nil
 	s.Expect(tenant.Create(s.ctx, pod)).To(Succeed())
 	pod.Status = corev1.PodStatus{
@@ -109,8 +116,8 @@ func TestStrangersPodsAnswerWithoutEnd(t *testing.T) {
 
 	s.edit(victim, withMaxAge(86400))
 	s.inForce(victim)
-	s.Eventually(l.most.Load).Should(BeNumerically(">", 0), "nobody asked")
-	s.Expect(l.most.Load()).To(BeNumerically("<", 16<<20), "bytes of an answer, what the sockets hold included")
+	s.Eventually(l.longest).Should(BeNumerically(">", 0), "nobody asked")
+	s.Expect(l.longest()).To(BeNumerically("<", 16<<20), "bytes of an answer, what the sockets hold included")
 
 	s.edit(his, withMaxAge(86400))
 	s.Eventually(s.condition(his, v1alpha1.ConditionPolicyServed)).Should(ContainSubstring("evil-1"))
