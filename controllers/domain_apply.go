@@ -45,7 +45,7 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 	spec := *s.decision.Spec
 	updated := s.publication.DeepCopy()
 	updated.Spec = spec
-	if s.winner != nil { // the word was about another disappearance than the next one
+	if s.winner != nil || s.decision.WordSpent { // the word was about another disappearance than the next one
 		delete(updated.Annotations, v1alpha1.ReleaseAnnotation)
 	}
 	if apiequality.Semantic.DeepEqual(s.publication, updated) {

@@ -8,9 +8,11 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/tlsrpt"
@@ -193,10 +195,10 @@ func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims,
 // owner has replaced.
 func (r *domainReconciler) trustClaim(ctx context.Context, s *scope) error {
 	p := s.winner
-	if s.publication == nil || s.publication.Spec.PolicyRef == nil {
+	if s.publication == nil {
 		return nil
 	}
-	if ref := s.publication.Spec.PolicyRef; ref.UID == string(p.UID) && ref.Generation <= p.Generation {
+	if ref := s.publication.Spec.PolicyRef; ref != nil && ref.UID == string(p.UID) && ref.Generation <= p.Generation {
 		return nil
 	}
 	var live v1alpha1.MTASTSPolicy
@@ -221,11 +223,20 @@ func (r *domainReconciler) observeAbsence(ctx context.Context, s *scope) error {
 	if !gone {
 		return errStaleCache
 	}
-	if s.publication.Annotations[v1alpha1.ReleaseAnnotation] != "" {
-		return nil
+	o := &s.observation
+	o.Namespace, o.Word = s.publication.Namespace, s.publication.Annotations[v1alpha1.ReleaseAnnotation]
+	o.Held, err = r.disappeared.held(ctx, r.client, s.publication.Namespace, r.Clock.Now())
+	if o.Held == nil && wasHeld(s.publication) {
+		o.Held = &publication.Held{}
 	}
-	s.observation.RetirementHeld, err = r.disappeared.enMasse(ctx, r.client, r.Clock.Now())
 	return err
+}
+
+// wasHeld says whether the publication was shown to be held. It stays so until its own policy is back or its own
+// word is said: that others of the same accident were let go says nothing about this one.
+func wasHeld(pub *v1alpha1.MTASTSPublication) bool {
+	c := apimeta.FindStatusCondition(pub.Status.Conditions, v1alpha1.ConditionStalled)
+	return c != nil && c.Reason == v1alpha1.ReasonRetirementHeld
 }
 
 // reallyUnclaimed asks the API server whether the publication's namespace really holds no policy of

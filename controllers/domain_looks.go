@@ -70,13 +70,12 @@ func observedTXT(txt sender.TXT) publication.DNS {
 
 // lookDNS asks for the id's record, and at the same time for the report record.
 func (r *domainReconciler) lookDNS(ctx context.Context, s *scope) {
-	var before publication.Tried
-	if s.memory.dns != nil {
-		before = s.memory.dns.Tried
-	}
 	dns := observedTXT(r.World.LookupTXT(ctx, mtasts.RecordName(s.domain)))
-	want := s.announced()
-	dns.Tried = before.Next(r.Clock.Now(), dns.Exactly(want))
+	var promised *v1alpha1.MTASTSPublicationSpec
+	if s.publication != nil {
+		promised = &s.publication.Spec
+	}
+	dns.Follow(s.memory.dns, promised, r.Clock.Now())
 	if ctx.Err() != nil {
 		return // cut short: it proves nothing
 	}
@@ -86,18 +85,6 @@ func (r *domainReconciler) lookDNS(ctx context.Context, s *scope) {
 			s.memory.rpt = &txt
 		}
 	}
-}
-
-// announced is the id that DNS should answer; "" if none should.
-func (s *scope) announced() string {
-	if s.publication == nil {
-		return ""
-	}
-	spec := s.publication.Spec
-	if spec.Retirement != nil && spec.Retirement.RemovingSince != nil {
-		return ""
-	}
-	return spec.AnnouncedID
 }
 
 // lookMX asks for the live MX hosts. Hosts seen within their TTL still count: senders may use them.

@@ -153,8 +153,8 @@ func (r *domainReconciler) observeEndpoints(ctx context.Context, s *scope) error
 func (r *domainReconciler) observeGreater(ctx context.Context, s *scope) error {
 	spec := &s.publication.Spec
 	o := &s.observation
-	o.TXTObject = spec.AnnouncedID
-	if s.settings.Provider == v1alpha1.DNSExternalDNS || s.txtEndpoint != nil {
+	o.TXTObject, o.ByHand = spec.AnnouncedID, s.settings.Provider != v1alpha1.DNSExternalDNS && s.txtEndpoint == nil
+	if !o.ByHand {
 		o.TXTObject = ""
 		if s.txtEndpoint != nil {
 			o.TXTObject = "?" // somebody made something else of it

@@ -89,6 +89,8 @@ func (r *retiree) hurdle() hurdle {
 		return hurdle{reason: r.decision.Reason, message: r.decision.Message, proven: r.decision.Stalled}
 	case spec.Retirement.RemovingSince != nil:
 		return r.removal()
+	case spec.Retirement.AbsentSince != nil:
+		return r.dark()
 	case spec.AnnouncedID != spec.Current.ID:
 		return r.serving()
 	case spec.InForceID != spec.AnnouncedID:
@@ -116,6 +118,21 @@ func (r *retiree) serving() hurdle {
 		h.proven = h.proven || r.lastsSince(r.publication.Spec.Retirement.StartedAt.Time, r.t.BlockedPatience)
 	}
 	return h
+}
+
+// dark is while DNS answers no id of ours although the record was not taken away here: nothing is waited for but
+// servers that do not serve mode none, and an object that still carries an older id.
+func (r *retiree) dark() hurdle {
+	o := r.observation
+	switch since := r.publication.Spec.Retirement.AbsentSince.Time; {
+	case !o.Servers.Known && o.Servers.Obstacle == "":
+		return hurdle{unseen: true}
+	case !o.Servers.All():
+		return r.serving()
+	case r.txtEndpoint != nil && r.failed != nil:
+		return hurdle{reason: v1alpha1.ReasonApplyFailed, message: r.failed.Error() + r.wayOut(""), proven: r.lastsSince(since, r.t.ProofPeriod)}
+	}
+	return hurdle{}
 }
 
 // announcing is after mode none was handed to DNS, and before DNS answers it.

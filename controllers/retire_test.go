@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -78,6 +79,15 @@ func inForceNone(s *scope) {
 	s.observation.DNS.IDs = []string{spec.AnnouncedID}
 	s.observation.DNS.Records = []string{mtasts.Record{ID: spec.AnnouncedID}.String()}
 	s.observation.DNS.Tried = publication.Tried{At: testNow}
+	s.decision.Reason, s.decision.Message = v1alpha1.ReasonRetiring, "senders may hold"
+}
+
+// inTheDark is when DNS answers no id any more, although mode none was never announced.
+func inTheDark(s *scope) {
+	spec := &s.publication.Spec
+	spec.AnnouncedID, spec.InForceID = spec.Ledger[0].ID, ""
+	spec.Retirement.AbsentSince = new(metav1.NewTime(testNow.Add(-time.Hour)))
+	s.observation.DNS = &publication.DNS{Answer: publication.Absent, Tried: failing(9, time.Hour), Gone: failing(9, time.Hour)}
 	s.decision.Reason, s.decision.Message = v1alpha1.ReasonRetiring, "senders may hold"
 }
 
@@ -183,6 +193,20 @@ func TestARetirementThatCannotEndSaysWhyAndTheWayOut(t *testing.T) {
 				s.observation.DNS.IDs, s.observation.DNS.Tried = nil, failing(4, time.Hour)
 			},
 			want: "Reconciling/Retiring",
+		},
+		"records that went before the policy": {
+			change: func(s *scope) { inTheDark(s) }, want: "Reconciling/Retiring", hints: []string{"senders may hold"},
+		},
+		"records that went before the policy, and a pod that lags": {
+			change: func(s *scope) {
+				servesOlder(v1alpha1.ReasonReplicaLagging, time.Hour)(s)
+				s.publication.Spec.Retirement.AbsentSince = new(metav1.NewTime(testNow.Add(-time.Hour)))
+			},
+			want: "Stalled/ReplicaLagging", hints: []string{"pod-b", deletesIt},
+		},
+		"records that went before the policy, and an object that does not": {
+			change: func(s *scope) { inTheDark(s); s.failed = errors.New("no endpoints available for service") },
+			want:   "Stalled/ApplyFailed", hints: []string{"no endpoints", deletesIt},
 		},
 		"a record that was just taken away": {
 			scope: removingScope(),

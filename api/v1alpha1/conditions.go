@@ -157,7 +157,8 @@ const (
 const (
 	// ReasonRetiring: the policy object is gone; the publication retires.
 	ReasonRetiring = "Retiring"
-	// ReasonRetirementHeld: many policies disappeared at once; their publications stay until that is released.
+	// ReasonRetirementHeld: many policies disappeared at once, or the publication is a copy that has seen none
+	// yet; it stays until that is released.
 	ReasonRetirementHeld = "RetirementHeld"
 	// ReasonStillAnswered: DNS answers the id although its record was taken away.
 	ReasonStillAnswered = "StillAnswered"

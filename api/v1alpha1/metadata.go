@@ -14,7 +14,8 @@ const (
 	DomainAnnotation = "mtasts.dev/domain"
 	// TransferToAnnotation, on a publication, names the namespace that may take the domain over.
 	TransferToAnnotation = "mtasts.dev/transfer-to"
-	// ReleaseAnnotation, on a publication, lets it retire although many policies disappeared at once.
+	// ReleaseAnnotation, on a publication, names a time: whatever policy was missed by then was meant to go,
+	// although many disappeared at once, or the publication is a copy that has seen none.
 	ReleaseAnnotation = "mtasts.dev/release-retirement"
 	// IngressClassAnnotation, on an Ingress of the operator's, is the class that was asked for; without it that
 	// was the cluster's default class, whatever the API server made of it.

@@ -192,7 +192,8 @@ type Retirement struct {
 	// +optional
 	RemovingSince *metav1.Time `json:"removingSince,omitempty"`
 
-	// absentSince is when DNS was first seen without it.
+	// absentSince is when DNS was first seen without it; before it was taken
+	// away, since when DNS is proven to answer no id of the domain.
 	//
 	// +optional
 	AbsentSince *metav1.Time `json:"absentSince,omitempty"`

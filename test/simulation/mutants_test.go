@@ -49,7 +49,7 @@ var mutants = []mutation.Mutant{
 	}},
 	{Promise: "I5", Name: "DNS three days late: entries are dated without asking it", Edits: []mutation.Edit{
 		{File: "controllers/internal/publication/spread.go", Old: "	if p.Spec.InForceID == p.Spec.AnnouncedID {", New: "	if p.Spec.InForceID != p.Spec.AnnouncedID { p.Spec.InForceID = p.Spec.AnnouncedID }\n	if p.Spec.InForceID == p.Spec.AnnouncedID {"},
-		{File: "controllers/internal/publication/ledger.go", Old: "p.o.DNS.Exactly(current.ID) && p.o.Servers.All() &&", New: "p.o.Servers.All() &&"},
+		{File: "controllers/internal/publication/ledger.go", Old: "p.o.DNS.Exactly(id) && p.o.Servers.All() &&", New: "p.o.Servers.All() &&"},
 	}},
 	{Promise: "I6", Name: "foreground deletion: the policy owns the domain's children", Edits: []mutation.Edit{
 		{File: "controllers/domain_apply.go", Old: "	d := resources.NewDomain(s.publication, s.settings)\n", New: "	d := resources.NewDomain(s.publication, s.settings)\n	if s.winner != nil { d.UID = s.winner.UID }\n"},

@@ -38,7 +38,7 @@ func Decide(spec *v1alpha1.MTASTSPublicationSpec, o Observation, now time.Time, 
 		return p.Decision
 	}
 	// Each step either finishes the pass (false) or leaves the rest to the next one.
-	steps := []func() bool{p.begin, p.remember, p.trustOnlyOurs, p.sound, p.follow, p.notice, p.change, p.removing, p.heal, p.spread, p.settle, p.retire}
+	steps := []func() bool{p.begin, p.remember, p.trustOnlyOurs, p.sound, p.follow, p.notice, p.change, p.removing, p.heal, p.darken, p.spread, p.settle, p.retire}
 	for _, step := range steps {
 		if !step() {
 			break
@@ -72,11 +72,12 @@ func (p *pass) trustOnlyOurs() bool {
 		}
 		p.enterFound()
 		p.Spec.UID = p.o.UID
+		// How far a retirement had come then says nothing about now, nor since when the policy is gone: it
+		// may be restored long after the publication. Until one is followed nothing retires (I6).
+		p.Spec.PolicyRef = nil
+		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil
 	}
 	if copied && p.Spec.AnnouncedID != "" {
-		// How far a retirement had come then says nothing about now, nor since when the policy is gone: it
-		// may be restored a moment after the publication.
-		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil
 		p.fresh = true
 		p.warn(v1alpha1.ReasonRestored, "the publication was restored from a copy: a fresh id is minted, because the recorded one may be older than what senders hold")
 	}
@@ -188,7 +189,7 @@ func (p *pass) notice() bool {
 		return true
 	}
 	p.relapse()
-	if p.contaminated() && p.Spec.AnnouncedID == current.ID && p.Spec.Contamination == nil {
+	if p.contaminated() && !p.dark() && p.Spec.AnnouncedID == current.ID && p.Spec.Contamination == nil {
 		p.Spec.Contamination = &v1alpha1.Contamination{ID: current.ID, SeenAt: *p.stamp()}
 	}
 	return true
@@ -204,7 +205,7 @@ func (p *pass) heal() bool {
 		p.Spec.Contamination = nil
 	}
 	orphaned := p.o.Claim == nil && p.Spec.DeletionPolicy == v1alpha1.DeletionOrphan
-	if p.Spec.Contamination == nil || orphaned {
+	if p.Spec.Contamination == nil || orphaned || p.dark() {
 		return true
 	}
 	// Not the id's own time: that may lie ahead of every clock.
@@ -232,7 +233,7 @@ func (p *pass) contaminated() bool {
 		p.reopen(id)
 	}
 	// A look made for an instance that was superseded since saw what senders saw all the same.
-	if look := p.o.Public; look != nil && look.Outcome == WrongBody && look.Seen != nil {
+	if look := p.o.Public; look != nil && look.Outcome == WrongBody && look.Seen != nil && !p.dark() {
 		seen = seen || p.wrongBody()
 		p.open(look.Seen.ID, look.Seen.Policy, v1alpha1.OriginSeen)
 	}
@@ -241,32 +242,6 @@ func (p *pass) contaminated() bool {
 
 func (p *pass) wrongBody() bool {
 	return p.o.Public != nil && p.o.Public.Outcome == WrongBody && p.o.Public.For == p.Spec.Current.ID
-}
-
-// relapse opens every entry again when DNS, or the object it is made from, went back to an id from
-// before the one in force, or to a stranger's, which may have been seen before as well: whatever
-// senders hold under that id, they hold for another max_age.
-func (p *pass) relapse() {
-	if p.Spec.InForceID == "" {
-		return
-	}
-	ids := []string{p.o.TXTObject}
-	if p.o.DNS != nil {
-		ids = append(ids, p.o.DNS.IDs...)
-	}
-	back := func(id string) bool {
-		if id == "" || id == p.Spec.InForceID || id == p.Spec.AnnouncedID {
-			return false
-		}
-		// What is not of our form is smaller than any id of ours.
-		return mtasts.ID(id).Compare(mtasts.ID(p.Spec.InForceID)) < 0 || slices.Contains(p.Spec.FoundIDs, id)
-	}
-	if !slices.ContainsFunc(ids, back) {
-		return
-	}
-	for i := range p.Spec.Ledger {
-		p.Spec.Ledger[i].CachedUntil = nil
-	}
 }
 
 // current is the recorded instance as a policy; nil if there is none.

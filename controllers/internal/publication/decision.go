@@ -62,6 +62,8 @@ type Decision struct {
 	Need Need
 	// TXT says what to do with the id's record once Spec is written.
 	TXT TXTAction
+	// WordSpent is set once the word that lets a retirement begin has done so, or does not count.
+	WordSpent bool
 	// Remove: everything of the domain may go now, the publication last.
 	Remove bool
 	// Until is when a retirement is expected to end, once known.

@@ -46,6 +46,8 @@ type world struct {
 	podLag         time.Duration
 	prepared       string
 	retirementHeld bool
+	word           string
+	byHand         bool
 	ttl            int32
 
 	// records are the TXT strings that authoritative servers answer; they follow txt after dnsLag.
@@ -54,6 +56,8 @@ type world struct {
 	dnsDue    time.Time
 	dnsStuck  bool
 	dnsBroken bool
+	// secondhand makes a resolver answer in their place.
+	secondhand bool
 
 	// fault overrides what the policy URL answers; foreign is what it serves then.
 	fault   Outcome
@@ -161,7 +165,13 @@ func (w *world) newUID() {
 func (w *world) observe() Observation {
 	o := Observation{
 		UID: w.uid, Begun: w.uid == w.memory.begun, Claim: w.claim, World: w.memory.world, Public: w.memory.public, DNS: w.memory.dns, MX: w.memory.mx,
-		TXTObject: w.txt, Prepared: w.prepared, PreparedIn: time.Minute, TTLSeconds: w.ttl, RetirementHeld: w.retirementHeld,
+		TXTObject: w.txt, Prepared: w.prepared, PreparedIn: time.Minute, TTLSeconds: w.ttl, Namespace: "mail", Word: w.word,
+	}
+	if w.retirementHeld {
+		o.Held = &Held{}
+	}
+	if o.ByHand = w.byHand; w.byHand && w.spec != nil {
+		o.TXTObject = w.spec.AnnouncedID
 	}
 	if w.spec == nil {
 		return o
@@ -224,7 +234,7 @@ func (w *world) askDNS() DNS {
 	if w.dnsBroken {
 		return DNS{Answer: Unknown, Message: "ns1.example.com: timeout"}
 	}
-	d := DNS{Answer: Absent}
+	d := DNS{Answer: Absent, Secondhand: w.secondhand}
 	for _, r := range w.records {
 		d.Answer, d.TTL = Found, time.Duration(w.ttl)*time.Second
 		d.Records = append(d.Records, r)
@@ -326,16 +336,8 @@ func (w *world) lookMX() {
 }
 
 func (w *world) lookDNS() {
-	var before Tried
-	if w.memory.dns != nil {
-		before = w.memory.dns.Tried
-	}
-	announced := w.spec.AnnouncedID
-	if r := w.spec.Retirement; r != nil && r.RemovingSince != nil {
-		announced = ""
-	}
 	dns := w.askDNS()
-	dns.Tried = before.Next(w.clock(), dns.Exactly(announced))
+	dns.Follow(w.memory.dns, w.spec, w.clock())
 	w.memory.dns = &dns
 }
 
@@ -430,6 +432,9 @@ func (w *world) fixedPoint(d Decision, o Observation) {
 	if w.spec == nil || d.Spec.AnnouncedID != w.spec.AnnouncedID {
 		o.DNS = nil // the answer is from before the announcement
 	}
+	if w.spec != nil && d.Spec.Current != nil && (w.spec.Current == nil || w.spec.Current.ID != d.Spec.Current.ID) {
+		o.Servers = Servers{} // what pods said was about another instance
+	}
 	again := Decide(d.Spec, o, w.clock(), w.tm)
 	if again.Need == NeedNothing && !reflect.DeepEqual(again.Spec, d.Spec) {
 		w.t.Fatalf("deciding again by the same observation writes again (-first +second):\n%s", cmp.Diff(d.Spec, again.Spec))
@@ -500,6 +505,9 @@ func (w *world) write(spec *v1alpha1.MTASTSPublicationSpec) {
 		w.memory.begun = w.uid
 	}
 	w.spec = spec.DeepCopy()
+	if w.last.WordSpent {
+		w.word = ""
+	}
 	w.writes++
 	// A write is an event of its own: another pass follows at once.
 	w.wake = w.now.Add(time.Millisecond)

@@ -62,6 +62,48 @@ func (p *pass) reopen(id string) {
 	}
 }
 
+// relapse opens every entry again when DNS, or the object it is made from, went back to an id from
+// before the one in force, or to a stranger's, which may have been seen before as well: whatever
+// senders hold under that id, they hold for another max_age.
+func (p *pass) relapse() {
+	var told []string
+	if p.o.DNS != nil {
+		told = p.o.DNS.IDs
+	}
+	dark, ours := p.dark(), maybeOurs(told)
+	again := dark && slices.ContainsFunc(ours, func(id string) bool { return id != p.Spec.Current.ID })
+	switch {
+	case again:
+		p.warn(v1alpha1.ReasonRetiring, "DNS answers id "+ours[0]+" of this domain again: senders may prolong what they hold, and how long they may counts anew from when it is gone")
+	case dark && len(ours) > 0:
+		p.event(v1alpha1.ReasonRetiring, "DNS answers mode none after all, id "+ours[0])
+	}
+	if dark && len(ours) > 0 {
+		p.Spec.Retirement.AbsentSince = nil
+	}
+	if !again && !slices.ContainsFunc(told, p.back) && (p.o.ByHand || !p.back(p.o.TXTObject)) {
+		return
+	}
+	for i := range p.Spec.Ledger {
+		p.Spec.Ledger[i].CachedUntil = nil
+	}
+}
+
+// back says whether an id that is seen is one that senders must have left behind by now.
+func (p *pass) back(id string) bool {
+	e := p.entry(id)
+	switch {
+	case p.dark() && len(maybeOurs([]string{id})) == 0:
+		return false // another publisher's: what senders hold of that is not ours to retire
+	case e != nil && e.CachedUntil != nil:
+		return true
+	case id == "" || p.Spec.InForceID == "" || id == p.Spec.InForceID || id == p.Spec.AnnouncedID:
+		return false
+	}
+	// What is not of our form is smaller than any id of ours.
+	return mtasts.ID(id).Compare(mtasts.ID(p.Spec.InForceID)) < 0 || slices.Contains(p.Spec.FoundIDs, id)
+}
+
 func (p *pass) entry(id string) *v1alpha1.LedgerEntry {
 	for i := range p.Spec.Ledger {
 		if p.Spec.Ledger[i].ID == id {
@@ -94,8 +136,7 @@ func merge(a, b v1alpha1.LedgerEntry) v1alpha1.LedgerEntry {
 // that no sender can hold any more. Both clocks must agree on the latter: it cannot be undone. So the
 // date is told by the one that is ahead, and is over only when the one that is behind says so.
 func (p *pass) settle() bool {
-	current := p.Spec.Current
-	left := p.Spec.InForceID == current.ID && p.o.DNS.Exactly(current.ID) && p.o.Servers.All() && p.Spec.Contamination == nil
+	left := p.left()
 	var kept []v1alpha1.LedgerEntry
 	for _, e := range p.Spec.Ledger {
 		if !p.date(&e, left) {
@@ -116,6 +157,16 @@ func (p *pass) settle() bool {
 	}
 	p.Spec.Ledger = kept
 	return true
+}
+
+// left says whether DNS and all servers have left everything behind that came before the current instance.
+func (p *pass) left() bool {
+	id := p.Spec.Current.ID
+	if p.dark() {
+		cleared := p.o.ByHand || p.o.TXTObject == "" || p.o.TXTObject == id
+		return cleared && !p.minted && p.unread()
+	}
+	return p.Spec.InForceID == id && p.o.DNS.Exactly(id) && p.o.Servers.All() && p.Spec.Contamination == nil
 }
 
 // date closes an entry that was left behind, and takes back a date that cannot be true. It returns false if
@@ -140,19 +191,28 @@ func (p *pass) date(e *v1alpha1.LedgerEntry, left bool) bool {
 
 // closed is the date of an entry that DNS and all servers have left by now.
 func (p *pass) closed(e v1alpha1.LedgerEntry) *metav1.Time {
-	return new(metav1.NewTime(p.o.Latest.Add(p.cachedFor(e)).Truncate(time.Second).Add(time.Second)))
+	return new(metav1.NewTime(p.o.Latest.Add(p.cachedFor(e) + p.elsewhere()).Truncate(time.Second).Add(time.Second)))
 }
 
-// datedTooLate says whether an entry seems to have been closed by a clock that ran a day ahead or more: it
-// was closed in the past, so that nobody can hold it for longer than if it were closed now.
+// datedTooLate says whether an entry seems to have been closed by a clock that ran a day ahead or more, even if
+// that was in the dark: it was closed in the past, so that nobody can hold it for longer than if it were closed now.
 func (p *pass) datedTooLate(e v1alpha1.LedgerEntry) bool {
-	return e.CachedUntil != nil && e.CachedUntil.Sub(p.now) > p.cachedFor(e)+24*time.Hour
+	return e.CachedUntil != nil && e.CachedUntil.Sub(p.now) > p.cachedFor(e)+p.t.OldServers+24*time.Hour
 }
 
 // cachedFor is how long an entry may be held after DNS and all servers left it: resolvers answer
 // its id for a TTL, and a sender that asked in the last moment keeps it for max_age.
 func (p *pass) cachedFor(e v1alpha1.LedgerEntry) time.Duration {
 	return time.Duration(p.Spec.TTLMaxSeconds)*time.Second + time.Duration(e.MaxAgeSeconds)*time.Second + p.t.LedgerSlack
+}
+
+// elsewhere is for how long resolvers may go on asking servers that nobody else asks any more. Who leaves moves
+// the whole zone as often as not, and a resolver keeps the servers of before for as long as their TTL: two days.
+func (p *pass) elsewhere() time.Duration {
+	if p.dark() {
+		return p.t.OldServers
+	}
+	return 0
 }
 
 // SafeAfter says from when on no cached enforce policy makes senders refuse mail at host. The

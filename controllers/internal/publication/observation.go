@@ -68,6 +68,9 @@ func (l Tried) Proves(t Timings) bool {
 // DNS is what the id's TXT record looked like.
 type DNS struct {
 	Tried
+	// Gone is the row of looks, one after the other, in which the domain's own name servers answered, and
+	// answered no id of ours.
+	Gone   Tried
 	Answer Answer
 	// Records are all TXT strings at the name; IDs the ids of the MTA-STS records among them.
 	Records []string
@@ -204,6 +207,8 @@ type Observation struct {
 	Public  *Public
 	DNS     *DNS
 	MX      *MX
+	// ByHand is set where no object carries the id, because somebody publishes it by hand.
+	ByHand bool
 	// TXTObject is the id that the DNSEndpoint of the id carries now; "" if there is no such object.
 	TXTObject string
 	// Greater is set after a live read of the publication confirmed that it does not know the id.
@@ -223,6 +228,16 @@ type Observation struct {
 	Latest time.Time
 	// TTLSeconds is the TTL that the id's record is published with.
 	TTLSeconds int32
-	// RetirementHeld stops retirements from starting.
-	RetirementHeld bool
+	// Held is set while the policy's disappearance looks like an accident: no retirement begins.
+	Held *Held
+	// Word is what somebody has said to let a retirement begin all the same: a time; "" without one.
+	Word string
+	// Namespace is the publication's: commands in messages name it.
+	Namespace string
+}
+
+// Held is why retirements do not begin: too many policies of one namespace, or of several, are missed at once.
+type Held struct {
+	// Newest is when the last of them in this namespace was missed.
+	Newest time.Time
 }

@@ -16,6 +16,7 @@ func (p *pass) missPolicy() bool {
 	if p.Spec.PolicyGoneAt == nil {
 		p.Spec.PolicyGoneAt = p.stamp()
 	}
+	defer p.heed()
 	if wait := p.Spec.PolicyGoneAt.Add(p.t.RetireGrace).Sub(p.now); wait > 0 {
 		p.again(wait)
 		return true
@@ -49,7 +50,51 @@ func (p *pass) missPolicy() bool {
 // retirementHeld says whether a retirement must not begin now. One that has begun goes on: turning
 // back halfway would put a record into DNS again that is on its way out.
 func (p *pass) retirementHeld() bool {
-	return p.o.RetirementHeld && p.Spec.Retirement == nil
+	return p.Spec.Retirement == nil && (p.o.Held != nil || p.unfollowed()) && !p.released()
+}
+
+// unfollowed says whether the publication is a copy that has followed no policy since: the policy may be restored
+// long after it, and a publication that senders may know of must not take that for a deletion (I6).
+func (p *pass) unfollowed() bool {
+	return p.Spec.PolicyRef == nil && p.everVisible()
+}
+
+// released says whether somebody meant the policy to go. The word names a time and counts for policies that were
+// missed by then: one that lies about in a backup says nothing about what is missed later.
+func (p *pass) released() bool {
+	word, err := time.Parse(time.RFC3339, p.o.Word)
+	return err == nil && !word.After(p.now.Add(time.Minute)) && Released(p.Spec.PolicyGoneAt.Time, p.o.Word)
+}
+
+// Released says whether a word counts for a policy that is missed since then.
+func Released(gone time.Time, word string) bool {
+	by, err := time.Parse(time.RFC3339, word)
+	return err == nil && !gone.After(by)
+}
+
+// heed takes a word off that has been acted upon, or that does not count.
+func (p *pass) heed() {
+	p.WordSpent = p.o.Word != "" && (p.Spec.Retirement != nil || !p.released())
+	if p.WordSpent && p.Spec.Retirement == nil {
+		p.warn(v1alpha1.ReasonRetirementHeld, fmt.Sprintf("annotation %s %.40q does not count, and is taken off: it must name a time that has come, and the policy is missed since %s",
+			v1alpha1.ReleaseAnnotation, p.o.Word, shown(p.Spec.PolicyGoneAt.Time)))
+	}
+}
+
+// showHeld says why a retirement does not begin, and the command that says that it was meant.
+func (p *pass) showHeld() {
+	why := "many policies disappeared at once, as when a CRD or a folder in Git is deleted by accident: their publications stay"
+	which, word := "--all", p.Spec.PolicyGoneAt.Time
+	switch held := p.o.Held; {
+	case p.unfollowed():
+		why, which = "this publication is a copy, restored or handed over, and no policy for its domain was seen here since: it stays, because the policy may have yet to come", p.Spec.Domain
+	case held.Newest.After(word):
+		word = held.Newest
+	}
+	p.Reason, p.Stalled = v1alpha1.ReasonRetirementHeld, true
+	p.Message = fmt.Sprintf("%s. If it was meant: kubectl -n %s annotate mtastspublication %s %s=%s",
+		why, p.o.Namespace, which, v1alpha1.ReleaseAnnotation, shown(word))
+	p.again(p.t.RetireGrace)
 }
 
 // removing goes on with a removal that has begun.
@@ -137,10 +182,7 @@ func (p *pass) retire() bool {
 		return true
 	}
 	if p.retirementHeld() {
-		p.Reason = v1alpha1.ReasonRetirementHeld
-		p.Message = "many policies disappeared at once, as when a CRD or a folder in Git is deleted by accident: their publications stay. If it was meant: kubectl annotate mtastspublication --all -A " + v1alpha1.ReleaseAnnotation + "=true"
-		p.Stalled = true
-		p.again(p.t.RetireGrace)
+		p.showHeld()
 		return true
 	}
 	if p.mayBeCached() {
@@ -177,7 +219,8 @@ func (p *pass) beginRemoval() bool {
 	if !p.graceIsOver() {
 		return p.Need == NeedNothing
 	}
-	p.Spec.Retirement.RemovingSince = p.stamp()
+	// That DNS answers no id is found out anew: while it was dark the record was not taken away yet.
+	p.Spec.Retirement.RemovingSince, p.Spec.Retirement.AbsentSince = p.stamp(), nil
 	p.TXT = TXTRemove
 	p.showRemoval()
 	p.again(p.t.PollFirst)
@@ -201,7 +244,11 @@ func (p *pass) showUntil() {
 	}
 	if !p.Until.IsZero() && p.Message == "" {
 		p.Reason = v1alpha1.ReasonRetiring
-		p.Message = "mode none is published; senders may hold an older policy until " + shown(p.Until) + ": then everything is removed, the id's record first"
+		p.Message = "mode none is published"
+		if p.dark() {
+			p.Message = "DNS answers no id of this domain since " + shown(p.Spec.Retirement.AbsentSince.Time)
+		}
+		p.Message += "; senders may hold an older policy until " + shown(p.Until) + ": then everything is removed, the id's record first"
 	}
 }
 

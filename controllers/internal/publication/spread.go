@@ -13,6 +13,9 @@ func (p *pass) spread() bool {
 		p.wait(v1alpha1.StateRetiring, v1alpha1.ReasonRetiring, "the policy is gone before anything was published for it")
 		return false
 	}
+	if p.dark() {
+		return p.stayDark()
+	}
 	if p.minted {
 		p.keepTXT()
 		p.wait(v1alpha1.StateServing, v1alpha1.ReasonServing, "id "+p.Spec.Current.ID+" is being brought to the servers")

@@ -35,6 +35,8 @@ type Timings struct {
 	WayLinger time.Duration
 	// LedgerSlack is added to every date in the ledger: proxies, clocks, slow senders.
 	LedgerSlack time.Duration
+	// OldServers is for how long resolvers may go on asking the name servers that a zone had before it moved.
+	OldServers time.Duration
 	// HostDelay is how long after external-dns read the host's DNSEndpoint the host is first looked
 	// up: an earlier look could plant "no such name" in resolvers for an hour.
 	HostDelay time.Duration
@@ -90,6 +92,7 @@ func DefaultTimings() Timings {
 		HealInterval:     time.Hour,
 		WayLinger:        10 * time.Minute,
 		LedgerSlack:      time.Hour,
+		OldServers:       48 * time.Hour,
 		HostDelay:        time.Minute,
 		ProofPeriod:      10 * time.Minute,
 		ProofLooks:       3,

@@ -57,6 +57,9 @@ func (s *sim) administer() {
 		if s.now.Before(birth.Add(length)) {
 			s.administer()
 			s.follow()
+			if s.chance(8) {
+				s.saysTheWord()
+			}
 		}
 	})
 }

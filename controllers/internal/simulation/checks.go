@@ -67,6 +67,7 @@ func (s *sim) checkAlways() {
 	if s.now.After(s.restored) {
 		s.restored = time.Time{}
 	}
+	s.noteEmpty()
 	s.checkWish()
 	if !s.calm() {
 		s.calmSince = time.Time{}
@@ -99,6 +100,9 @@ func (s *sim) ripe() bool {
 	}
 	if (s.fault != "" || s.blind) && (len(s.nameservers[0]) == 0 || s.unresolvable || !slices.Equal(s.nameservers[0], s.nameservers[1]) || s.spec.AnnouncedID == "") {
 		return false // the first id needs a policy URL in order
+	}
+	if look := s.public; look != nil && look.Outcome == publication.NoAnswer && s.clock().Sub(look.AnotherAt) < s.tm.AnotherPatience {
+		return false // what it served last may be served to others still
 	}
 	return !slices.ContainsFunc(s.pods, func(p *pod) bool {
 		return p.counted() && (p.silent || p.id() != s.spec.Current.ID)
@@ -176,6 +180,7 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
 	}
 	s.checkRetirement(before, after)
+	s.checkDark(before, after)
 	for _, c := range s.senders {
 		s.checkLost(c, before, after)
 	}
@@ -222,8 +227,13 @@ func (s *sim) checkTXT(id string) {
 			s.fail("the TXT record of what was to stay is removed (I6)")
 		}
 		s.checkGrace("the TXT record is removed")
-		s.checkNeeded("the TXT record is removed")
+		if !s.unanswered() { // else nobody has it to miss
+			s.checkNeeded("the TXT record is removed")
+		}
 		return
+	}
+	if id == s.givenUp {
+		s.fail("id %s is in its object again, although it was given up (I6)", id)
 	}
 	if mtasts.ID(id).Compare(mtasts.ID(s.txt)) < 0 {
 		s.fail("TXT %s goes over the greater %s (I3)", id, s.txt)

@@ -48,6 +48,8 @@ func (s *sim) setClock(skew time.Duration) {
 	if s.dns != nil {
 		step(&s.dns.At)
 		step(&s.dns.Since)
+		step(&s.dns.Gone.At)
+		step(&s.dns.Gone.Since)
 	}
 	if s.mxSeen != nil {
 		step(&s.mxSeen.At)

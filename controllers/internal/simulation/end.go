@@ -27,6 +27,10 @@ func (s *sim) end() {
 		s.comesToRest(policy)
 		return
 	}
+	if s.chance(3) {
+		s.forever = true
+		s.drop()
+	}
 	s.tell("the policy is deleted for good")
 	s.claim = nil
 	s.wakeIn(0)
@@ -38,6 +42,9 @@ func (s *sim) calmDown() {
 	s.tell("all faults end")
 	s.retirementHeld, s.nullMX, s.crash, s.plan, s.mxChanged, s.apiSkew = false, false, false, nil, s.now, 0
 	s.restart(0)
+	if s.dropped {
+		s.takeBack()
+	}
 	s.publishTXT()
 	s.until(s.now.Add(3 * time.Hour))
 	if s.spec != nil && s.spec.Contamination != nil && s.last.State != v1alpha1.StateOrphaned {

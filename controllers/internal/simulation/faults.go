@@ -53,8 +53,10 @@ func (s *sim) goWrong() {
 				s.want(s.nextPolicy())
 			}
 		})
-	case what < 96:
+	case what < 94:
 		s.edited()
+	case what < 96:
+		s.forsake()
 	default:
 		s.retirementHeld = !s.retirementHeld
 		s.tell("retirements held %t", s.retirementHeld)
@@ -143,7 +145,7 @@ func (s *sim) longAgo() *v1alpha1.Instance {
 // dnsFault stops external-dns, one name server, or the operator's resolver.
 func (s *sim) dnsFault() {
 	d := s.lasting()
-	switch s.rnd.IntN(4) {
+	switch s.rnd.IntN(5) {
 	case 0:
 		s.tell("external-dns stands still for %s", d)
 		s.txtStuck = true
@@ -155,6 +157,10 @@ func (s *sim) dnsFault() {
 		s.tell("name server %d stands still for %s", i, d)
 		s.stuck[i] = true
 		s.after(d, func() { s.stuck[i] = false; s.transfer() })
+	case 3:
+		s.tell("only resolvers answer the operator for %s", d)
+		s.secondhand = true
+		s.after(d, func() { s.secondhand = false })
 	default:
 		if s.spec == nil {
 			return
@@ -167,7 +173,7 @@ func (s *sim) dnsFault() {
 
 // goBack shows an older id of ours in DNS, as when a zone is restored from a backup.
 func (s *sim) goBack(old *v1alpha1.Instance) {
-	if old == nil || s.spec == nil || !s.now.Before(birth.Add(length)) || s.last.State == v1alpha1.StateRemoving || !knows(s.spec, *old) || s.spec.InForceID == "" || s.back != nil || mtasts.ID(old.ID).Compare(mtasts.ID(s.spec.InForceID)) >= 0 {
+	if old == nil || s.dropped || s.spec == nil || !s.now.Before(birth.Add(length)) || s.last.State == v1alpha1.StateRemoving || !knows(s.spec, *old) || s.spec.InForceID == "" || s.back != nil || mtasts.ID(old.ID).Compare(mtasts.ID(s.spec.InForceID)) >= 0 {
 		return
 	}
 	d := pick(s, time.Hour, 5*time.Hour, 20*time.Hour)

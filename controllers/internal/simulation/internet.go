@@ -17,6 +17,8 @@ type internet struct {
 	endpointDue bool
 	txtStuck    bool
 	ttl         time.Duration
+	// secondhand is set while the name servers answer resolvers, and not the operator.
+	secondhand bool
 	// unresolvable keeps the operator, and only it, from seeing DNS.
 	unresolvable bool
 	// fault is what is wrong with the policy URL, foreign what somebody else serves there.
@@ -64,7 +66,7 @@ func (s *sim) transfer() {
 	zone := s.zone
 	for i := range s.nameservers {
 		s.after(s.within(s.dnsLag()), func() {
-			if !s.stuck[i] && slices.Equal(zone, s.zone) {
+			if !s.dropped && !s.stuck[i] && slices.Equal(zone, s.zone) {
 				s.nameservers[i] = zone
 			}
 		})
@@ -80,7 +82,7 @@ func (s *sim) askDNS() publication.DNS {
 		all := slices.Concat(s.nameservers[0], s.nameservers[1])
 		return publication.DNS{Answer: publication.Unknown, IDs: all, Message: "the name servers disagree"}
 	}
-	d := publication.DNS{Answer: publication.Absent}
+	d := publication.DNS{Answer: publication.Absent, Secondhand: s.secondhand}
 	for _, id := range s.nameservers[0] {
 		d.Answer, d.TTL = publication.Found, s.ttl
 		d.Records = append(d.Records, "v=STSv1; id="+id+";")
@@ -101,9 +103,12 @@ func (s *sim) exactly(id string) bool {
 
 // cache is a resolver's memory of the id's record.
 type cache struct {
-	id    string
-	until time.Time
-	from  *episode
+	// old is until when the servers of before a move are asked, and oldAnswer what they answer.
+	old       time.Time
+	oldAnswer []string
+	id        string
+	until     time.Time
+	from      *episode
 }
 
 // resolve answers the id from the cache while that lives, else from one of the name servers.
@@ -112,10 +117,17 @@ func (s *sim) resolve(c *cache) (string, *episode) {
 		return c.id, c.from
 	}
 	c.id, c.from, c.until = "", nil, s.now.Add(min(s.ttl, 5*time.Minute))
-	if ids := s.nameservers[s.rnd.IntN(2)]; len(ids) == 1 {
+	ids := s.nameservers[s.rnd.IntN(2)]
+	if s.now.Before(c.old) {
+		ids = c.oldAnswer
+	}
+	if len(ids) == 1 {
 		c.id, c.until = ids[0], s.now.Add(s.ttl)
-		if s.back != nil && c.id == s.backTo {
+		switch {
+		case s.back != nil && c.id == s.backTo:
 			c.from = s.back
+		case s.dropped && !s.now.Before(c.old):
+			c.from = &episode{} // what senders get by another's id is not ours to retire
 		}
 	}
 	return c.id, c.from

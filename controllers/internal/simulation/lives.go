@@ -25,6 +25,11 @@ type lives struct {
 	former map[string]bool
 	// lost are ids whose instance no copy or live object told.
 	lost map[string]bool
+	// unseen is set from a restore until a policy was followed; word is what was said to let a retirement begin,
+	// said is set once that was about the disappearance of now. words are all that were ever said.
+	unseen, said bool
+	word         string
+	words        []string
 	// wish is the deletion policy that the operator was told last, goneAt since when there is no policy,
 	// dueAt since when nothing keeps what is to go at once.
 	wish          v1alpha1.DeletionPolicy
@@ -121,6 +126,10 @@ func (s *sim) moveTo(spec *v1alpha1.MTASTSPublicationSpec) {
 	s.doubtForeign()
 	s.spec, s.uid = spec, s.newUID("uid-")
 	s.restored, s.fresh, s.healed = s.now.Add(patience), true, time.Time{}
+	s.unseen, s.said, s.givenUp = true, false, ""
+	if s.chance(2) { // the backup holds a word
+		s.word = pick(s, append(s.words, birth.Format(time.RFC3339))...)
+	}
 	s.greatest = mtasts.ID(spec.LastID)
 	for _, id := range s.liveIDs() {
 		if ours, ok := mtasts.ParseID(id); ok && ours.Compare(s.greatest) > 0 {
@@ -210,6 +219,7 @@ func (s *sim) forget() {
 	s.spec, s.uid, s.shard, s.healed = nil, "", nil, time.Time{}
 	maps.Copy(s.former, s.announcedIDs())
 	clear(s.minted)
+	s.unseen, s.said, s.word = false, false, ""
 	s.greatest = "" // what nothing remembers is not exceeded by a clock that was set back
 	for _, p := range s.pods {
 		p.holds, p.stale = nil, nil

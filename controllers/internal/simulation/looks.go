@@ -39,6 +39,9 @@ func (s *sim) lookAtRest(o *publication.Observation) {
 	if s.dns.Tries > 0 || s.public.Tries > 0 {
 		interval /= 18
 	}
+	if s.chance(8) {
+		interval += s.within(20 * time.Minute) // others come first
+	}
 	s.rest = s.clock().Add(interval)
 }
 
@@ -112,16 +115,9 @@ func (s *sim) lookMX() {
 }
 
 func (s *sim) lookDNS() {
-	var before publication.Tried
-	if s.dns != nil {
-		before = s.dns.Tried
-	}
-	announced := s.spec.AnnouncedID
-	if r := s.spec.Retirement; r != nil && r.RemovingSince != nil {
-		announced = ""
-	}
 	dns := s.askDNS()
-	dns.Tried = before.Next(s.clock(), dns.Exactly(announced))
+	s.row = s.row.add(dns, s.now)
+	dns.Follow(s.dns, s.spec, s.clock())
 	s.dns = &dns
 	s.sawBack()
 }

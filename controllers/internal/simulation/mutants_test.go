@@ -107,11 +107,19 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I3", name: "a restored copy needs no fresh id", file: "decide.go",
-		old: "nil, nil\n\t\tp.fresh = true", new: "nil, nil",
+		old: "p.Spec.AnnouncedID != \"\" {\n		p.fresh = true\n", new: "p.Spec.AnnouncedID != \"\" {\n",
 	},
 	{
 		promise: "I6", name: "a restored copy goes on with the retirement it was in", file: "decide.go",
-		old: "		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil\n		p.fresh", new: "		p.fresh",
+		old: "		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil\n	}\n	if copied", new: "	}\n	if copied",
+	},
+	{
+		promise: "I6", name: "of a restored copy only the time is forgotten since when its policy is gone", file: "decide.go",
+		old: "		p.Spec.PolicyRef = nil\n", new: "",
+	},
+	{
+		promise: "I6", name: "a word about another disappearance counts", file: "retire.go",
+		old: "	return err == nil && !gone.After(by)\n", new: "	_ = by\n	return err == nil\n",
 	},
 	{
 		promise: "I3", name: "every new leader mints a fresh id", file: "decide.go",
@@ -140,7 +148,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I5", name: "entries are dated whatever DNS answers", file: "ledger.go",
-		old: "left := p.Spec.InForceID == current.ID && p.o.DNS.Exactly(current.ID) &&", new: "left := p.Spec.AnnouncedID == current.ID &&",
+		old: "return p.Spec.InForceID == id && p.o.DNS.Exactly(id) &&", new: "return p.Spec.AnnouncedID == id &&",
 	},
 	{
 		promise: "I5", name: "the TTL is left out of the date", file: "ledger.go",
@@ -186,6 +194,38 @@ var mutants = []mutant{
 	{
 		promise: "I5", name: "DNS that goes back opens nothing", file: "decide.go",
 		old: "	p.relapse()\n", new: "",
+	},
+	{
+		promise: "I5", name: "DNS needs not be silent for long", file: "dark.go",
+		old: "dns.Gone.Proves(p.t)", new: "dns.Gone.Tries >= p.t.ProofLooks",
+	},
+	{
+		promise: "I5", name: "two looks prove that DNS has left us", file: "dark.go",
+		old: "dns.Gone.Proves(p.t)", new: "dns.Gone.Tries >= 2 && dns.Gone.At.Sub(dns.Gone.Since) >= p.t.ProofPeriod",
+	},
+	{
+		promise: "I5", name: "any look that does not find the id counts for the proof that DNS has left us", file: "dark.go",
+		old: "dns.Gone.Proves(p.t)", new: "dns.Proves(p.t)",
+	},
+	{
+		promise: "I5", name: "a resolver proves that DNS has left us", file: "dark.go",
+		old: "gone := d.Answer != Unknown && !d.Secondhand &&", new: "gone := d.Answer != Unknown &&",
+	},
+	{
+		promise: "I5", name: "a look that fails does not end the row of those that found nothing", file: "dark.go",
+		old: "	d.Gone = before.Gone.Next(now, !gone)\n", new: "	if d.Gone = before.Gone; d.Answer != Unknown {\n		d.Gone = before.Gone.Next(now, !gone)\n	}\n",
+	},
+	{
+		promise: "I5", name: "resolvers that ask the servers of before a move are forgotten", file: "ledger.go",
+		old: "p.cachedFor(e) + p.elsewhere()", new: "p.cachedFor(e)",
+	},
+	{
+		promise: "I6", name: "an id that was given up is put back into its object", file: "dark.go",
+		old: "	p.Spec.InForceID = \"\"\n", new: "",
+	},
+	{
+		promise: "I9", name: "what another publisher announces opens the ledger of who retires in the dark", file: "ledger.go",
+		old: "case p.dark() && len(maybeOurs", new: "case false && len(maybeOurs",
 	},
 	{
 		promise: "I5", name: "the current instance does not count", file: "ledger.go",
@@ -245,7 +285,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I6", name: "a held retirement begins", file: "retire.go",
-		old: "return p.o.RetirementHeld && p.Spec.Retirement == nil", new: "return false",
+		old: "(p.o.Held != nil || p.unfollowed()) && !p.released()", new: "p.unfollowed() && !p.released()",
 	},
 	{
 		promise: "I6", name: "Orphan retires", file: "retire.go",
@@ -309,7 +349,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I10", name: "nothing is ever healed", file: "decide.go",
-		old: "	if p.Spec.Contamination == nil || orphaned {", new: "	if true || orphaned {",
+		old: "	if p.Spec.Contamination == nil || orphaned ||", new: "	if true || orphaned ||",
 	},
 	{
 		promise: "I10", name: "healed while a pod is behind", file: "decide.go",
@@ -353,10 +393,10 @@ var equivalents = []mutant{
 	},
 	{
 		promise: "I5", name: "entries are dated although pods are behind: what such a pod serves opens its entry at every look, and is a contamination, which keeps all of them open", file: "ledger.go",
-		old: "p.o.DNS.Exactly(current.ID) && p.o.Servers.All() &&", new: "p.o.DNS.Exactly(current.ID) &&",
+		old: "p.o.DNS.Exactly(id) && p.o.Servers.All() &&", new: "p.o.DNS.Exactly(id) &&",
 	},
 	{
 		promise: "I5", name: "entries are dated although DNS went back since: each look at it opens them again, and while DNS differs looks come within minutes", file: "ledger.go",
-		old: "p.o.DNS.Exactly(current.ID) && p.o.Servers.All() &&", new: "p.o.Servers.All() &&",
+		old: "p.o.DNS.Exactly(id) && p.o.Servers.All() &&", new: "p.o.Servers.All() &&",
 	},
 }

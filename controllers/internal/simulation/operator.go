@@ -23,6 +23,7 @@ type operator struct {
 	begun   string // UID of the publication that it has made
 	world   *publication.World
 	dns     *publication.DNS
+	row     row
 	mxSeen  *publication.MX
 	public  *publication.Public
 	rest    time.Time
@@ -97,7 +98,10 @@ func (s *sim) pass() {
 func (s *sim) observe() publication.Observation {
 	o := publication.Observation{
 		UID: s.uid, Begun: s.uid == s.begun, Claim: s.claim, World: s.world, Public: s.public, DNS: s.dns, MX: s.mxSeen,
-		TXTObject: s.txt, TTLSeconds: int32(s.ttl.Seconds()), RetirementHeld: s.retirementHeld,
+		TXTObject: s.txt, TTLSeconds: int32(s.ttl.Seconds()), Namespace: "mail", Word: s.word,
+	}
+	if s.retirementHeld {
+		o.Held = &publication.Held{}
 	}
 	if s.spec == nil {
 		return o
@@ -164,6 +168,10 @@ func (s *sim) apply(d publication.Decision) {
 	d.Spec.Domain = "example.com"
 	if s.claim != nil && d.Reason != v1alpha1.ReasonObserving {
 		s.wish = s.claim.DeletionPolicy
+		s.unseen, s.said = false, false
+	}
+	if s.claim != nil || d.WordSpent {
+		s.word = ""
 	}
 	if !reflect.DeepEqual(d.Spec, s.spec) {
 		s.write(d.Spec)

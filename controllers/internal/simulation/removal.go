@@ -16,6 +16,9 @@ func (s *sim) checkGone() {
 		}
 	case v1alpha1.DeletionImmediate:
 		s.checkGrace("everything is removed")
+		if s.unseen && !s.said && s.spec.AnnouncedID != "" {
+			s.fail("a copy is removed before its policy was seen (I6)")
+		}
 	default:
 		if s.spec.Current != nil {
 			s.checkNeeded("everything is removed")
@@ -40,7 +43,7 @@ func (s *sim) checkAnswers() {
 	}
 	for _, c := range s.senders {
 		for _, answer := range c.resolvers {
-			if _, ours := mtasts.ParseID(answer.id); ours && s.now.Before(answer.until) {
+			if _, ours := mtasts.ParseID(answer.id); ours && s.now.Before(answer.until) && answer.oldAnswer == nil {
 				s.fail("everything is removed although a resolver of %s answers id %s until %s (I6)", c.name, answer.id, answer.until)
 			}
 		}
@@ -50,10 +53,11 @@ func (s *sim) checkAnswers() {
 // checkWish makes sure that Immediate does not wait.
 func (s *sim) checkWish() {
 	restored := !s.restored.IsZero()
-	if s.claim != nil || s.spec == nil || restored {
+	noticed := s.claim != nil && !s.now.Before(s.returns) // a policy that came and went while nobody looked was never there
+	if noticed || s.spec == nil || restored {
 		s.goneAt = s.now
 	}
-	if s.claim != nil || s.spec == nil || restored || s.retirementHeld {
+	if s.claim != nil || s.spec == nil || restored || ((s.retirementHeld || s.unseen) && !s.said) {
 		s.dueAt = s.now
 	}
 	if s.wish == v1alpha1.DeletionImmediate && s.now.Sub(s.dueAt) > immediately {
@@ -72,8 +76,9 @@ func (s *sim) checkNeeded(what string) {
 
 // checkRetirement makes sure that none begins that is held, or that nobody asked for (I6).
 func (s *sim) checkRetirement(before, after *v1alpha1.MTASTSPublicationSpec) {
-	if begins := after.Retirement != nil && (before == nil || before.Retirement == nil); begins && (s.retirementHeld || s.wish == v1alpha1.DeletionOrphan) {
-		s.fail("a retirement begins that is held or was not wanted (%s) (I6)", s.wish)
+	held := (s.retirementHeld || s.unseen) && !s.said
+	if begins := after.Retirement != nil && (before == nil || before.Retirement == nil); begins && (held || s.wish == v1alpha1.DeletionOrphan) {
+		s.fail("a retirement begins that is held, of a copy without a policy: %t, or was not wanted (%s) (I6)", s.unseen, s.wish)
 	}
 }
 

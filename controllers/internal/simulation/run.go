@@ -29,6 +29,8 @@ type Figures struct {
 	Deliveries int
 	// Removed counts retirements that came to their end, Healed fresh ids for what had been seen wrong.
 	Removed, Healed int
+	// Dark counts retirements of which DNS was proven to answer no id although nobody here took it away.
+	Dark int
 }
 
 // Add sums up.
@@ -42,6 +44,7 @@ func (f *Figures) Add(g Figures) {
 	f.Deliveries += g.Deliveries
 	f.Removed += g.Removed
 	f.Healed += g.Healed
+	f.Dark += g.Dark
 }
 
 // Run lives through the history of one seed. The same seed is the same history, however often. The
@@ -68,6 +71,7 @@ type sim struct {
 	operator
 	checks
 	lives
+	leaving
 	mailing
 	clocks
 
