@@ -183,7 +183,7 @@ func (w *statusWriter) dnsPublished() {
 	switch {
 	case !manual && !w.kinds.installed(dnsEndpoints):
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonCRDNotInstalled, "external-dns' DNSEndpoint kind is not installed in this cluster: install external-dns with --source=crd, or set dns.provider: Manual")
-	case spec.AnnouncedID == "":
+	case spec.AnnouncedID == "", publication.GivenUp(&spec):
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonNotYet, "it is too early to announce an id")
 	case dns.Exactly(spec.AnnouncedID):
 		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonPublished, "DNS answers id "+spec.AnnouncedID+w.stillByExternalDNS())

@@ -30,7 +30,7 @@ func (w *statusWriter) records() []v1alpha1.Record {
 		})
 	}
 	txt := v1alpha1.Record{Name: mtasts.RecordName(w.domain), Type: "TXT", TTLSeconds: w.settings.TTLSeconds, State: v1alpha1.RecordNotYet}
-	if spec.AnnouncedID != "" {
+	if spec.AnnouncedID != "" && !publication.GivenUp(&spec) {
 		txt.Value = mtasts.Record{ID: spec.AnnouncedID}.String()
 		txt.State = w.recordState(v1alpha1.ConditionDNSPublished)
 	}

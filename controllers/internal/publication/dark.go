@@ -65,6 +65,14 @@ func (p *pass) darken() bool {
 	return true
 }
 
+// GivenUp says whether the id that was announced last was taken out of its object in the dark: a policy that is back
+// is announced by another one.
+func GivenUp(spec *v1alpha1.MTASTSPublicationSpec) bool {
+	return spec.InForceID == "" && slices.ContainsFunc(spec.Ledger, func(e v1alpha1.LedgerEntry) bool {
+		return e.ID == spec.AnnouncedID && e.CachedUntil != nil
+	})
+}
+
 // unread says whether nobody gets an id or an older policy of this domain from us: DNS is proven to answer none,
 // and every server serves the current instance.
 func (p *pass) unread() bool {

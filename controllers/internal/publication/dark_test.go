@@ -270,9 +270,12 @@ func TestAPolicyThatComesBackInTheDarkPutsNoOlderIDBack(t *testing.T) {
 	if w.txt != "" {
 		t.Fatalf("TXT object %q, although nobody can get the policy", w.txt)
 	}
+	if !GivenUp(w.spec) {
+		t.Errorf("the id announced last is still asked for: %+v", w.spec)
+	}
 	w.dnsStuck, w.dnsDue, w.fault = false, w.now, ""
 	w.inForce(enforce(mx1, mx2))
-	if e := w.entry(id); e == nil || w.spec.Retirement != nil {
+	if e := w.entry(id); e == nil || w.spec.Retirement != nil || GivenUp(w.spec) {
 		t.Errorf("entry %+v, retirement %+v", e, w.spec.Retirement)
 	}
 }
