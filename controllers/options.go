@@ -99,6 +99,7 @@ func NewScheme() *runtime.Scheme {
 // ManagerOptions configures the manager's scheme, client and cache: beside the two kinds of its own
 // the operator holds only objects that bear its label, without their managed fields, and never starts
 // a watch by accident. With namespaces it reads nothing outside of them, and needs no right there.
+// What has the server's name is asked for by name, so that the right to read it can be cut by name as well.
 func ManagerOptions(namespaces ...string) ctrl.Options {
 	ours := labels.SelectorFromSet(labels.Set{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})
 	// Whatever bears the label: of the server's parts there is one of each in a namespace (I11).

@@ -119,13 +119,20 @@ func (r *serverReconciler) state(namespace string) *serverState {
 	return r.namespaces[namespace]
 }
 
+// What bears the server's name is read, changed and deleted by that name alone; only a creation has no name yet.
+//
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch;create;update
-// +kubebuilder:rbac:groups="",resources=services,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
-// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
-// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=services,verbs=create
+// +kubebuilder:rbac:groups="",resources=services,resourceNames=mta-sts-server,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=create
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,resourceNames=mta-sts-server,verbs=get;list;watch;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=list;watch;patch
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=create
+// +kubebuilder:rbac:groups=apps,resources=deployments,resourceNames=mta-sts-server,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=create
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,resourceNames=mta-sts-server,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=create
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,resourceNames=mta-sts-server,verbs=get;list;watch;patch
 
 // Reconcile makes one pass over a namespace.
 func (r *serverReconciler) Reconcile(ctx context.Context, key namespaceKey) (reconcile.Result, error) {

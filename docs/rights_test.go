@@ -79,7 +79,11 @@ func (r rights) addRules(role rbacv1.ClusterRole) {
 		}
 		for _, group := range rule.APIGroups {
 			for _, resource := range rule.Resources {
-				r.add(role.Name, strings.TrimPrefix(group+"/"+resource, "/"), rule.Verbs...)
+				what := strings.TrimPrefix(group+"/"+resource, "/")
+				if len(rule.ResourceNames) > 0 {
+					what += " named " + strings.Join(rule.ResourceNames, ", ")
+				}
+				r.add(role.Name, what, rule.Verbs...)
 			}
 		}
 	}
