@@ -1,5 +1,5 @@
-// Command chart writes what in the Helm chart follows from something else: the copies of the CRDs and
-// of the operator's role, values.schema.json and the tables of README.md, both from the values and
+// Command chart writes what in the Helm chart follows from something else: the copies of the CRDs,
+// of the operator's role and of the admission policies, values.schema.json and the tables of README.md, both from the values and
 // comments of values.yaml. Run it from the repository's root, by `make chart`.
 package main
 
@@ -28,8 +28,9 @@ func main() {
 func generate(root string) (map[string]string, error) {
 	files := map[string]string{}
 	for to, from := range map[string]string{
-		filepath.Join("files", "crds"): filepath.Join("config", "crd", "bases", "*.yaml"),
-		filepath.Join("files", "rbac"): filepath.Join("config", "rbac", "role.yaml"),
+		filepath.Join("files", "crds"):      filepath.Join("config", "crd", "bases", "*.yaml"),
+		filepath.Join("files", "rbac"):      filepath.Join("config", "rbac", "role.yaml"),
+		filepath.Join("files", "admission"): filepath.Join("config", "admission", "bases", "*.yaml"),
 	} {
 		sources, err := filepath.Glob(filepath.Join(root, from))
 		if err != nil || len(sources) == 0 {

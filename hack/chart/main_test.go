@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestGeneratedFilesAreUpToDate also proves that the chart's CRDs and role are those of config.
+// TestGeneratedFilesAreUpToDate also proves that the chart's CRDs, role and admission policies are those of config.
 func TestGeneratedFilesAreUpToDate(t *testing.T) {
 	root := filepath.Join("..", "..")
 	files, err := generate(root)
@@ -26,7 +26,7 @@ func TestGeneratedFilesAreUpToDate(t *testing.T) {
 			t.Errorf("%s is out of date: run `make chart`\n-want +got:\n%s", path, diff)
 		}
 	}
-	for _, folder := range []string{"crds", "rbac"} {
+	for _, folder := range []string{"admission", "crds", "rbac"} {
 		found, err := filepath.Glob(filepath.Join(root, dir, "files", folder, "*"))
 		if err != nil {
 			t.Fatal(err)

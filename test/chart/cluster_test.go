@@ -28,6 +28,9 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/test/operator"
 )
 
+// controlPlanePatience is how long anything may take on a machine that has other things to do.
+const controlPlanePatience = 45 * time.Second
+
 // cluster is a real API server, empty at first.
 type cluster struct {
 	*controlplane.ControlPlane
@@ -63,6 +66,7 @@ func TestOnACluster(t *testing.T) {
 	}
 
 	t.Run("the API server takes every rendering without a warning", c.takesEveryRendering)
+	t.Run("the API server takes the kustomization with its component", c.takesTheComponent)
 	t.Run("the notes name what is missing", c.notes)
 	t.Run("a release of Helm 3 lives", func(t *testing.T) { c.lifeOfARelease(t, helm3, helm3) })
 	t.Run("a release of Helm 4 lives", func(t *testing.T) { c.lifeOfARelease(t, helm4, helm4) })
@@ -244,7 +248,8 @@ func (c *cluster) lifeOfARelease(t *testing.T, first, then helm) {
 func (c *cluster) onlyCRDsAreLeft(t *testing.T) {
 	t.Helper()
 	out, err := c.Kubectl(t.Context(), "get", "-A", "-l", "app.kubernetes.io/instance="+release, "-o", "name",
-		"crd,clusterroles,clusterrolebindings,roles,rolebindings,deployments,configmaps,services,serviceaccounts,networkpolicies,poddisruptionbudgets")
+		"crd,clusterroles,clusterrolebindings,roles,rolebindings,deployments,configmaps,services,serviceaccounts,networkpolicies,poddisruptionbudgets,"+
+			"validatingadmissionpolicies,validatingadmissionpolicybindings")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,14 +279,15 @@ func (c *cluster) removeCRDs(t *testing.T) {
 // publishes runs the operator as the ServiceAccount of a release that watches two namespaces.
 func (c *cluster) publishes(t *testing.T) {
 	g := NewWithT(t)
-	g.SetDefaultEventuallyTimeout(45 * time.Second)
-	_, err := helm4.run(t.Context(), "install", release, chart, "--namespace", system, "--set", "watchNamespaces={mail,sales}")
+	g.SetDefaultEventuallyTimeout(controlPlanePatience)
+	_, err := helm4.run(t.Context(), "install", release, chart, "--namespace", system, "--set", "watchNamespaces={mail,sales},config.server.image="+operator.Settings().Server.Image)
 	g.Expect(err).NotTo(HaveOccurred())
 	asOperator, err := c.UserConfig(fmt.Sprintf("system:serviceaccount:%s:%s", system, release), "system:serviceaccounts")
 	g.Expect(err).NotTo(HaveOccurred())
 	user, err := client.New(asOperator, client.Options{Scheme: c.api.Scheme(), Mapper: c.api.RESTMapper()})
 	g.Expect(err).NotTo(HaveOccurred())
 	g.Expect(apierrors.IsForbidden(user.List(t.Context(), &v1alpha1.MTASTSPolicyList{}))).To(BeTrue(), "it may see all namespaces")
+	c.fences(t, user)
 
 	world, err := harness.Start(context.WithoutCancel(t.Context()), c.Config, harness.Options{})
 	g.Expect(err).NotTo(HaveOccurred())

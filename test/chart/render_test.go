@@ -19,14 +19,14 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
 )
 
-// TestRenderings compares whole renderings, of both Helms. The CRDs and the dashboard are left out: they
-// are compared with their source.
+// TestRenderings compares whole renderings, of both Helms. The CRDs, the admission policies and the dashboard are
+// left out: they are compared with their source.
 func TestRenderings(t *testing.T) {
 	for _, values := range valueFiles(t) {
 		name := strings.TrimSuffix(filepath.Base(values), "-values.yaml")
 		t.Run(name, func(t *testing.T) {
 			sources := regexp.MustCompile(`(?m)^# Source: .*\n|^\n`)
-			args := []string{"-f", values, "--set", "crds.enabled=false,metrics.dashboard.enabled=false"}
+			args := []string{"-f", values, "--set", "crds.enabled=false,admissionPolicies.enabled=false,metrics.dashboard.enabled=false"}
 			got := sources.ReplaceAllString(helm4.template(t, args...), "")
 			if diff := gocmp.Diff(parse(t, helm3.template(t, args...)), parse(t, got)); diff != "" {
 				t.Errorf("-Helm 3 +Helm 4:\n%s", diff)

@@ -71,6 +71,9 @@ func TestWithNamespacesThereIsNoRightOutsideOfThem(t *testing.T) {
 		t.Errorf("policy servers are looked for in %q", names)
 	}
 	for key, object := range all {
+		if object.GroupVersionKind().Group == "admissionregistration.k8s.io" {
+			continue // it takes rights away
+		}
 		if namespace := object.GetNamespace(); !slices.Contains([]string{system, "mail", "sales"}, namespace) {
 			t.Errorf("%s is in %q", key, namespace)
 		}

@@ -18,14 +18,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	externaldnsv1alpha1 "sigs.k8s.io/external-dns/apis/v1alpha1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers"
@@ -81,35 +79,6 @@ func run(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	return m.Run(), nil
-}
-
-// bindOperator makes a user that may do what config/rbac/role.yaml says, and no more.
-func bindOperator(ctx context.Context) (err error) {
-	const user = "operator"
-	if asOperator, err = plane.UserConfig(user); err != nil {
-		return err
-	}
-	api, err := client.New(plane.Config, client.Options{Scheme: controllers.NewScheme()})
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(filepath.Join("..", "..", "config", "rbac", "role.yaml"))
-	if err != nil {
-		return err
-	}
-	role := &rbacv1.ClusterRole{}
-	if err := yaml.UnmarshalStrict(data, role); err != nil {
-		return fmt.Errorf("reading the operator's role: %w", err)
-	}
-	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: user}},
-	}
-	if err := api.Create(ctx, role); err != nil {
-		return err
-	}
-	return api.Create(ctx, binding)
 }
 
 // story is one test's cluster: a namespace of its own and a world around one operator.

@@ -65,6 +65,26 @@ app.kubernetes.io/component: manager
 {{- toYaml (.Files.Get "files/rbac/role.yaml" | fromYaml).rules }}
 {{- end }}
 
+{{/* "true" where there are to be admission policies, else empty. Without a cluster nobody knows what it has: what
+the chart is for does. */}}
+{{- define "mta-sts-operator.admissionPolicies" -}}
+{{- $known := .Capabilities.APIVersions.Has "apps/v1/Deployment" }}
+{{- $has := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" }}
+{{- if and .Values.admissionPolicies.enabled (or $has (not $known)) }}true{{ end }}
+{{- end }}
+
+{{/* The name of the admission policies, which are the cluster's: of several operators each has its own. */}}
+{{- define "mta-sts-operator.admissionName" -}}
+{{- include "mta-sts-operator.fullname" . }}{{ if .Values.watchNamespaces }}-{{ .Release.Namespace }}{{ end }}
+{{- end }}
+
+{{/* Where the image of the policy servers may come from, as JSON. */}}
+{{- define "mta-sts-operator.repositories" -}}
+{{- $config := include "mta-sts-operator.config" . | fromYaml }}
+{{- $image := regexReplaceAll ":[^/:]*$" (regexReplaceAll "@.*$" $config.server.image "") "" }}
+{{- prepend .Values.admissionPolicies.repositories $image | uniq | toJson }}
+{{- end }}
+
 {{/* "true" where metrics are for those who may get them, else empty. */}}
 {{- define "mta-sts-operator.secureMetrics" -}}
 {{- if kindIs "bool" .Values.metrics.secure }}
