@@ -156,7 +156,7 @@ func managerOptions(f managerFlags) ctrl.Options {
 
 // newSender sees the world as the configuration wants it looked at.
 func newSender(looks config.Looks) (*sender.Sender, error) {
-	cfg := sender.Config{Resolvers: looks.Resolvers, AllowPrivate: looks.AllowPrivateAddresses}
+	cfg := sender.Config{Resolvers: looks.Resolvers, AllowPrivate: looks.AllowPrivateAddresses, Deny: looks.Denied()}
 	if looks.ExtraRootsFile != "" {
 		var err error
 		if cfg.Roots, err = rootsWith(looks.ExtraRootsFile); err != nil {

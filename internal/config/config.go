@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -107,6 +108,20 @@ type Looks struct {
 	// AllowPrivateAddresses lets the operator dial addresses that are not public, as a test
 	// environment needs. Whoever may write policies can then make it connect to such addresses.
 	AllowPrivateAddresses bool `json:"allowPrivateAddresses,omitempty"`
+	// Deny are networks that the operator never dials, as 203.0.113.0/24: public ones that are used
+	// internally. AllowPrivateAddresses does not lift it.
+	Deny []string `json:"deny,omitempty"`
+}
+
+// Denied are the networks of Deny. What is no network is left out: Validate has refused it.
+func (l Looks) Denied() []netip.Prefix {
+	var networks []netip.Prefix
+	for _, text := range l.Deny {
+		if network, err := netip.ParsePrefix(text); err == nil {
+			networks = append(networks, network)
+		}
+	}
+	return networks
 }
 
 // DomainRule lets some namespaces claim some domains.
@@ -143,6 +158,9 @@ type Server struct {
 	// MetricsNamespaces are names of namespaces whose pods may read the pods' metrics, besides the
 	// operator's own.
 	MetricsNamespaces []string `json:"metricsNamespaces,omitempty"`
+	// IngressNamespaces are names of namespaces whose pods may ask the pods for policies, besides the
+	// operator's own: where the Ingress controller runs. Empty means everybody.
+	IngressNamespaces []string `json:"ingressNamespaces,omitempty"`
 }
 
 // Default is what applies where a file says nothing. It is complete but for server.image.

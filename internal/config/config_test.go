@@ -134,6 +134,7 @@ func TestValidateSaysWhatToWriteInstead(t *testing.T) {
 		{"two host names", func(o *config.Operator) { o.DNS.Targets = []string{"a.example.net", "b.example.net"} }, "exactly one host name"},
 		{"a host name among addresses", func(o *config.Operator) { o.DNS.Targets = []string{"192.0.2.1", "b.example.net"} }, "dns.targets[1]"},
 		{"a namespace that is a pattern", func(o *config.Operator) { o.Server.MetricsNamespaces = []string{"a*"} }, `server.metricsNamespaces[0]: "a*" is no namespace`},
+		{"an Ingress controller's namespaces as a pattern", func(o *config.Operator) { o.Server.IngressNamespaces = []string{"traefik", "a*"} }, `server.ingressNamespaces[1]: "a*" is no namespace`},
 		{"a label value with a blank", func(o *config.Operator) { o.DNS.Labels = map[string]string{"a": "b c"} }, `dns.labels: "b c" is no label value`},
 		{"a label of ours", func(o *config.Operator) { o.DNS.Labels = map[string]string{"app.kubernetes.io/managed-by": "me"} }, "remove it"},
 		{"a DNS annotation that is no key", func(o *config.Operator) { o.DNS.Annotations = map[string]string{"/": ""} }, "dns.annotations"},
@@ -143,6 +144,12 @@ func TestValidateSaysWhatToWriteInstead(t *testing.T) {
 		{"a resolver on port 0", func(o *config.Operator) { o.Looks.Resolvers = []string{"192.0.2.53:0"} }, "looks.resolvers[0]"},
 		{"relative roots", func(o *config.Operator) { o.Looks.ExtraRootsFile = "ca.pem" }, "write an absolute path"},
 		{"an unknown reachability", func(o *config.Operator) { o.Looks.Reachability = "" }, "write Public or Cluster"},
+		{"a denied address without length", deny("203.0.113.0"), `looks.deny[0]: "203.0.113.0" is no network: write an address and the length`},
+		{"a denied name", deny("192.0.2.0/24", "internal.example/24"), `looks.deny[1]: "internal.example/24" is no network`},
+		{"a denied network with bits to spare", deny("203.0.113.7/24"), "write 203.0.113.0/24, or 203.0.113.7/32 for this address alone"},
+		{"a denied IPv6 network with bits to spare", deny("2001:db8::7/32"), "write 2001:db8::/32, or 2001:db8::7/128"},
+		{"a denied IPv4 network in IPv6", deny("::ffff:203.0.113.0/120"), "write it as IPv4"},
+		{"a denied network with a zone", deny("fe80::%eth0/10"), "is no network"},
 		{"a rule without namespaces", rule(nil, []string{"*"}), "domains[0].namespaces: is empty"},
 		{"a rule without domains", rule([]string{"*"}, nil), "domains[0].allow: is empty"},
 		{"a namespace with * in front", rule([]string{"*-mail"}, []string{"*"}), "domains[0].namespaces[0]"},
@@ -169,6 +176,21 @@ func TestValidateSaysWhatToWriteInstead(t *testing.T) {
 				t.Errorf("got %v, want %q in it", err, test.want)
 			}
 		})
+	}
+}
+
+func deny(networks ...string) func(*config.Operator) {
+	return func(o *config.Operator) { o.Looks.Deny = networks }
+}
+
+func TestDeniedNetworksAreReadAsTheyAreWritten(t *testing.T) {
+	o := parse(t, minimal+"looks: {deny: [203.0.113.0/24, \"2001:db8:1::/48\", 198.51.100.7/32]}\n")
+	var got []string
+	for _, network := range o.Looks.Denied() {
+		got = append(got, network.String())
+	}
+	if diff := cmp.Diff([]string{"203.0.113.0/24", "2001:db8:1::/48", "198.51.100.7/32"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 

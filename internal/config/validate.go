@@ -89,6 +89,9 @@ func (l Looks) validate(f *faults) {
 	if l.Reachability != ReachabilityPublic && l.Reachability != ReachabilityCluster {
 		f.add("looks.reachability", "%q is unknown: write Public or Cluster", l.Reachability)
 	}
+	for i, network := range l.Deny {
+		f.network(fmt.Sprintf("looks.deny[%d]", i), network)
+	}
 }
 
 func (r DomainRule) validate(f *faults, field string) {
@@ -136,11 +139,8 @@ func (s Server) validate(f *faults) {
 	for _, key := range slices.Sorted(maps.Keys(s.NodeSelector)) {
 		f.label("server.nodeSelector", key, s.NodeSelector[key])
 	}
-	for i, namespace := range s.MetricsNamespaces {
-		if len(validation.IsDNS1123Label(namespace)) > 0 {
-			f.add(fmt.Sprintf("server.metricsNamespaces[%d]", i), "%q is no namespace: write its name", namespace)
-		}
-	}
+	f.namespaces("server.metricsNamespaces", s.MetricsNamespaces)
+	f.namespaces("server.ingressNamespaces", s.IngressNamespaces)
 }
 
 // faults collects what is wrong, in the order of the fields.
@@ -159,6 +159,29 @@ func (f *faults) between(field string, value, low, high int32) {
 func (f *faults) name(field, value string) {
 	if value != "" && len(validation.IsDNS1123Subdomain(value)) > 0 {
 		f.add(field, "%q is no name of an object: write lower-case letters, digits, hyphens and dots", value)
+	}
+}
+
+func (f *faults) namespaces(field string, names []string) {
+	for i, name := range names {
+		if len(validation.IsDNS1123Label(name)) > 0 {
+			f.add(fmt.Sprintf("%s[%d]", field, i), "%q is no namespace: write its name", name)
+		}
+	}
+}
+
+// network refuses what could be meant otherwise than it would be read: an address without its length, or with more
+// than the length has room for.
+func (f *faults) network(field, text string) {
+	network, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		f.add(field, "%q is no network: write an address and the length of its prefix, such as 203.0.113.0/24 or 2001:db8::/32", text)
+	case network.Addr().Is4In6():
+		f.add(field, "%q is an IPv4 network in IPv6: write it as IPv4, such as 203.0.113.0/24", text)
+	case network != network.Masked():
+		f.add(field, "%q is an address of a network: write %s, or %s for this address alone", text, network.Masked(),
+			netip.PrefixFrom(network.Addr(), network.Addr().BitLen()))
 	}
 }
 

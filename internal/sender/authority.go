@@ -96,7 +96,7 @@ func (s *Sender) nameServers(ctx context.Context, zone string, names []string) [
 	for i, r := range replies {
 		for _, record := range r.records {
 			address := addressOf(record)
-			if seen[address] || s.refuses(address) {
+			if seen[address] || s.refuses(address) != nil {
 				continue
 			}
 			seen[address] = true

@@ -12,5 +12,5 @@
 //
 // The names that are looked up belong to users, so the addresses behind them do
 // too. Policy hosts and authoritative name servers are resolved once, checked,
-// and dialled at exactly the checked address; see [Config.AllowPrivate].
+// and dialled at exactly the checked address; see [Config.AllowPrivate] and [Config.Deny].
 package sender

@@ -195,6 +195,8 @@ func exchangeFailure(err error) string {
 	switch {
 	case isTimeout(err):
 		return "did not answer in time"
+	case errors.Is(err, errDenied):
+		return "is in a network that the operator's configuration denies, and is not asked"
 	case errors.Is(err, errRefused):
 		return "has a private or reserved address, which is not asked"
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -75,7 +75,7 @@ func (s *Sender) lookAddress(
 func (s *Sender) connect(
 	ctx context.Context, host string, address netip.Addr, guarded bool,
 ) (*tls.Conn, time.Time, *problem) {
-	dialer := new(net.Dialer)
+	dialer := s.vouchedDialer()
 	if guarded {
 		dialer = s.guardedDialer()
 	}

@@ -2,13 +2,18 @@ package sender
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
 )
 
-// errRefused is returned by a dialler whose address does not pass the guard.
-var errRefused = errors.New("the address is private or reserved")
+var (
+	// errRefused is returned by a dialler whose address does not pass the guard.
+	errRefused = errors.New("the address is not dialled")
+	// errDenied is the one of an address that the configuration denies.
+	errDenied = fmt.Errorf("%w: its network is denied", errRefused)
+)
 
 // Networks inside the IPv4 space that no public host has an address in, from
 // the IANA special-purpose registry.
@@ -84,18 +89,45 @@ func within(networks []netip.Prefix, address netip.Addr) bool {
 	return false
 }
 
-func (s *Sender) refuses(address netip.Addr) bool {
-	return !s.allowPrivate && !public(address)
+// denied reports whether the address, or the one that packets to it reach in the end, is in a network that is never
+// dialled. A zone says through which interface; the network is the same.
+func (s *Sender) denied(address netip.Addr) bool {
+	address = address.WithZone("")
+	return within(s.deny, address) || within(s.deny, embeddedIPv4(address))
+}
+
+// refuses says why an address that a name leads to is not dialled; nil if it is.
+func (s *Sender) refuses(address netip.Addr) error {
+	switch {
+	case s.denied(address):
+		return errDenied
+	case !s.allowPrivate && !public(address):
+		return errRefused
+	default:
+		return nil
+	}
 }
 
 // guardedDialer checks the address once more at the socket, where nothing can
 // have been resolved anew in between.
-func (s *Sender) guardedDialer() *net.Dialer {
-	return &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
-		dialled, err := netip.ParseAddrPort(address)
-		if err != nil || s.refuses(dialled.Addr()) {
-			return errRefused
+func (s *Sender) guardedDialer() *net.Dialer { return dialerThat(s.refuses) }
+
+// vouchedDialer is for an address that no name leads to: it may be private, and yet not denied.
+func (s *Sender) vouchedDialer() *net.Dialer {
+	return dialerThat(func(address netip.Addr) error {
+		if s.denied(address) {
+			return errDenied
 		}
 		return nil
+	})
+}
+
+func dialerThat(refuses func(netip.Addr) error) *net.Dialer {
+	return &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+		dialled, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return errRefused
+		}
+		return refuses(dialled.Addr())
 	}}
 }

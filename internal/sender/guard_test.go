@@ -103,3 +103,25 @@ func TestAGuardedDiallerRefusesWhatANameMeansAtTheLastMoment(t *testing.T) {
 	defer func() { _ = conn.Close() }()
 	<-accepted
 }
+
+func TestADeniedNetworkIsRefusedInEveryGuise(t *testing.T) {
+	for _, allowPrivate := range []bool{false, true} {
+		s := &Sender{allowPrivate: allowPrivate, deny: prefixes("9.9.9.0/24", "10.0.0.0/8", "2606:4700::/32", "fe80::/10")}
+		for address, want := range map[string]error{
+			"9.9.9.9":           errDenied,
+			"::ffff:9.9.9.9":    errDenied,
+			"64:ff9b::909:909":  errDenied,
+			"10.1.2.3":          errDenied,
+			"2606:4700::1":      errDenied,
+			"2606:4700::1%eth0": errDenied,
+			"fe80::1%eth0":      errDenied,
+			"9.9.8.9":           nil,
+			"64:ff9b::909:809":  nil,
+			"2606:4701::1":      nil,
+		} {
+			if got := s.refuses(netip.MustParseAddr(address)); !errors.Is(got, want) {
+				t.Errorf("private addresses allowed %v, %s: %v, want %v", allowPrivate, address, got, want)
+			}
+		}
+	}
+}

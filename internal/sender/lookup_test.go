@@ -132,6 +132,18 @@ func TestLookupTXT(t *testing.T) {
 	}
 }
 
+func TestDeniedNameServersAreNotAsked(t *testing.T) {
+	t.Parallel()
+	resolver := &nameServer{records: with(delegation("example.com.", 1), "_mta-sts.example.com. 60 TXT stale")}
+	server := &nameServer{zones: []string{"example.com."}, records: []string{`_mta-sts.example.com. 60 TXT "` + recordA + `"`}}
+	asked := world{resolver, []*nameServer{server}}
+	free := asked.newSender(t, Config{AllowPrivate: true}).LookupTXT(t.Context(), "_mta-sts.example.com")
+	got := asked.newSender(t, Config{AllowPrivate: true, Deny: prefixes("127.0.0.0/8")}).LookupTXT(t.Context(), "_mta-sts.example.com")
+	if free.Source != SourceAuthoritative || got.Source != SourceResolver || got.Status != Found {
+		t.Errorf("without: %+v, denied: %+v; want the resolver's answer only where the server is denied", free, got)
+	}
+}
+
 func TestLookupTXTFollowsAliasesIntoOtherZones(t *testing.T) {
 	t.Parallel()
 	resolver := &nameServer{records: with(with(delegation("example.com.", 1), delegation("example.net.", 1)...),

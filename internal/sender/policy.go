@@ -108,7 +108,7 @@ func (s *Sender) LookWay(ctx context.Context, domain string, way Way, want *Inst
 }
 
 // LookPolicyAt is [Sender.LookPolicy] at an address the caller vouches for: DNS
-// is not asked and the address may be private. The name, the certificate and the
+// is not asked and the address may be private, though not denied. The name, the certificate and the
 // answer are held to the same rules.
 func (s *Sender) LookPolicyAt(ctx context.Context, domain string, address netip.Addr, want *Instance) Look {
 	return s.LookWay(ctx, domain, Way{Target: address.String(), Vouched: true, Path: mtasts.PolicyPath}, want)

@@ -393,6 +393,29 @@ func TestEveryAddressIsAsked(t *testing.T) {
 	}
 }
 
+func TestDeniedNetworksAreNotDialledThoughPrivateOnesAre(t *testing.T) {
+	t.Parallel()
+	ca := testCA(t)
+	var accepted atomic.Int32
+	certificate := ca.issue(t, time.Now().Add(time.Hour), "mta-sts.example.com")
+	serve := answering(certificate, ok(testBody))
+	count := func(conn net.Conn) { accepted.Add(1); serve(conn) }
+	s := atLoopback(t, Config{AllowPrivate: true, Deny: prefixes("127.0.0.1/32"), Roots: ca.pool}, count)
+	const says = "mta-sts.example.com at 127.0.0.1: is in a network that the operator's configuration denies; it was not dialled"
+	for how, look := range map[string]Look{
+		"by name":              s.LookPolicy(t.Context(), "example.com", wanted),
+		"at a vouched address": s.LookPolicyAt(t.Context(), "example.com", netip.MustParseAddr("127.0.0.1"), wanted),
+		"at it in IPv6":        s.LookPolicyAt(t.Context(), "example.com", netip.MustParseAddr("::ffff:127.0.0.1"), wanted),
+	} {
+		if look.Outcome != NoAnswer || look.Reason != AddressRefused || look.Message != says {
+			t.Errorf("%s: %s %s %q", how, look.Outcome, look.Reason, look.Message)
+		}
+	}
+	if accepted.Load() > 0 {
+		t.Error("a connection was made")
+	}
+}
+
 func TestPrivateAddressesAreNotDialled(t *testing.T) {
 	t.Parallel()
 	ca := testCA(t)

@@ -13,6 +13,11 @@ import (
 // dialProblem explains why there is no connection.
 func dialProblem(err error, port uint16) *problem {
 	switch {
+	case errors.Is(err, errDenied):
+		return &problem{
+			NoAnswer, AddressRefused,
+			"is in a network that the operator's configuration denies; it was not dialled",
+		}
 	case errors.Is(err, errRefused):
 		return &problem{
 			NoAnswer, AddressRefused,

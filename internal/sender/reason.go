@@ -57,7 +57,7 @@ const (
 
 // Reasons of NoAnswer.
 const (
-	// AddressRefused means that the address is private or reserved and was not dialled.
+	// AddressRefused means that the address is private, reserved or denied, and was not dialled.
 	AddressRefused Reason = "AddressRefused"
 	// ConnectionRefused means that nothing listens on the port.
 	ConnectionRefused Reason = "ConnectionRefused"

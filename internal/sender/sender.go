@@ -39,6 +39,10 @@ type Config struct {
 	// AllowPrivate permits loopback, private, link-local and other addresses
 	// that are not public, for policy hosts, MX hosts and authoritative name servers.
 	AllowPrivate bool
+	// Deny are networks in which nothing is dialled, whatever AllowPrivate says: no policy host, not even at an
+	// address that is given, no MX host and no authoritative name server. An IPv4 network means the same
+	// addresses inside IPv6 as well.
+	Deny []netip.Prefix
 	// DNSPort is the port of authoritative name servers, 0 means 53.
 	DNSPort uint16
 	// HTTPSPort is the port of policy hosts, 0 means 443. The URL and the Host
@@ -66,6 +70,7 @@ type Sender struct {
 	lastGood        atomic.Int32 // index of the resolver that answered last
 	roots           *x509.CertPool
 	allowPrivate    bool
+	deny            []netip.Prefix
 	dnsPort         uint16
 	httpsPort       uint16
 	smtpPort        uint16
@@ -96,6 +101,7 @@ func New(config Config) (*Sender, error) {
 		resolvers:    resolvers,
 		roots:        roots,
 		allowPrivate: config.AllowPrivate,
+		deny:         config.Deny,
 		dnsPort:      cmp.Or(config.DNSPort, 53),
 		httpsPort:    cmp.Or(config.HTTPSPort, 443),
 		smtpPort:     cmp.Or(config.SMTPPort, 25),

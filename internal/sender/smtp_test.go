@@ -332,6 +332,7 @@ func TestProbeMXWithoutAServer(t *testing.T) {
 	port := listener.Addr().(*net.TCPAddr).AddrPort().Port()
 	open := world{resolver: resolver}.newSender(t, Config{AllowPrivate: true, SMTPPort: port})
 	guarded := world{resolver: resolver}.newSender(t, Config{SMTPPort: port})
+	denied := world{resolver: resolver}.newSender(t, Config{AllowPrivate: true, Deny: prefixes("127.0.0.0/8"), SMTPPort: port})
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, test := range map[string]struct {
@@ -343,6 +344,7 @@ func TestProbeMXWithoutAServer(t *testing.T) {
 	}{
 		"nobody listens":                 {t.Context(), open, "refused.example.com", ConnectionRefused, ""},
 		"the address is private":         {t.Context(), guarded, "refused.example.com", AddressRefused, ""},
+		"the address is denied":          {t.Context(), denied, "refused.example.com", AddressRefused, ""},
 		"the name is an alias":           {t.Context(), open, "public.example.com", ConnectionRefused, "refused.example.com"},
 		"the name does not exist":        {t.Context(), open, "none.example.com", DNSNotFound, ""},
 		"the context has already ended.": {ended, open, "refused.example.com", DNSFailed, ""},

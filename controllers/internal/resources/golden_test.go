@@ -266,3 +266,13 @@ func TestServerPodLabelsWinOverTheConfiguration(t *testing.T) {
 		t.Errorf("the configured label is missing in %v", labels)
 	}
 }
+
+// An operator that does not know its own namespace could not be let in.
+func TestWithoutANamespaceOfItsOwnTheOperatorKeepsNobodyOut(t *testing.T) {
+	server := resources.Server{Namespace: "mail", Config: config.Server{IngressNamespaces: []string{"traefik"}, MetricsNamespaces: []string{"monitoring"}}}
+	for _, rule := range server.NetworkPolicy().Spec.Ingress {
+		if len(rule.From) > 0 {
+			t.Errorf("port %v is for %v only", *rule.Ports[0].Port, rule.From)
+		}
+	}
+}

@@ -82,14 +82,15 @@ func (s Server) PodDisruptionBudget() *acpolicyv1.PodDisruptionBudgetApplyConfig
 			WithSelector(selector()))
 }
 
-// NetworkPolicy lets everybody ask for policies, and the namespaces of the operator and of those who
-// read metrics for the rest, also where everything else is denied; the pods themselves may not ask anybody.
+// NetworkPolicy lets everybody ask for policies, or those whom the configuration names, and the namespaces of the
+// operator and of those who read metrics for the rest, also where everything else is denied; the pods themselves may
+// not ask anybody. The operator asks for policies, too. Without its namespace nobody is kept out: it would be.
 func (s Server) NetworkPolicy() *acnetworkingv1.NetworkPolicyApplyConfiguration {
-	admin := ingressTo(MetricsPortName)
+	var senders, admins []string
 	if s.OperatorNamespace != "" {
-		for _, namespace := range append([]string{s.OperatorNamespace}, s.Config.MetricsNamespaces...) {
-			admin.WithFrom(acnetworkingv1.NetworkPolicyPeer().WithNamespaceSelector(
-				acmetav1.LabelSelector().WithMatchLabels(map[string]string{corev1.LabelMetadataName: namespace})))
+		admins = append([]string{s.OperatorNamespace}, s.Config.MetricsNamespaces...)
+		if len(s.Config.IngressNamespaces) > 0 {
+			senders = append([]string{s.OperatorNamespace}, s.Config.IngressNamespaces...)
 		}
 	}
 	return acnetworkingv1.NetworkPolicy(ServerName, s.Namespace).
@@ -98,13 +99,19 @@ func (s Server) NetworkPolicy() *acnetworkingv1.NetworkPolicyApplyConfiguration 
 		WithSpec(acnetworkingv1.NetworkPolicySpec().
 			WithPodSelector(selector()).
 			WithPolicyTypes(networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress).
-			WithIngress(ingressTo(HTTPPortName), admin))
+			WithIngress(ingressTo(HTTPPortName, senders), ingressTo(MetricsPortName, admins)))
 }
 
-func ingressTo(port string) *acnetworkingv1.NetworkPolicyIngressRuleApplyConfiguration {
-	return acnetworkingv1.NetworkPolicyIngressRule().WithPorts(acnetworkingv1.NetworkPolicyPort().
+// ingressTo opens a port to the pods of some namespaces; to everybody if there are none.
+func ingressTo(port string, namespaces []string) *acnetworkingv1.NetworkPolicyIngressRuleApplyConfiguration {
+	rule := acnetworkingv1.NetworkPolicyIngressRule().WithPorts(acnetworkingv1.NetworkPolicyPort().
 		WithProtocol(corev1.ProtocolTCP).
 		WithPort(intstr.FromString(port)))
+	for _, namespace := range namespaces {
+		rule.WithFrom(acnetworkingv1.NetworkPolicyPeer().WithNamespaceSelector(
+			acmetav1.LabelSelector().WithMatchLabels(map[string]string{corev1.LabelMetadataName: namespace})))
+	}
+	return rule
 }
 
 // Shard is the ConfigMap with shard n: the entries, by policy host and as the policy server reads
