@@ -151,7 +151,10 @@ func (c *cluster) notes(t *testing.T) {
 	c.runWith(t, dns, "--source=ingress", "--source=crd")
 	says(notes(), missing, "runs without --managed-record-types=TXT")
 	c.runWith(t, dns, "--source=crd", "--managed-record-types=A", "--managed-record-types=TXT")
-	if text := notes("--set", "config.issuer.name=letsencrypt"); strings.Contains(text, missing) || strings.Contains(text, "To check") {
+	const everybody = "config.domains is empty"
+	says(notes("--set", "config.issuer.name=letsencrypt"), everybody)
+	const whose = "config.domains[0].namespaces={mail},config.domains[0].allow={example.com}"
+	if text := notes("--set", "config.issuer.name=letsencrypt", "--set", whose); strings.Contains(text, missing) || strings.Contains(text, "To check") {
 		t.Errorf("nothing is missing, and yet:\n%s", text)
 	}
 	says(notes("--set", "watchNamespaces={sales}"), "the mail domains of sales", "Metrics are served in clear text", "kubectl apply -n sales -f -")
