@@ -158,6 +158,11 @@ bench-check: ## Fail if counts and ratios are worse than those in test/bench/rec
 bench-server: build ## Compare the policy server with nginx, HAProxy and Caddy, into dist/bench. BENCHFLAGS are passed on.
 	@go run ./test/bench/server $(BENCHFLAGS)
 
+# Needs vuln.go.dev, and so is no part of CI's own check.
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities that the program can reach.
+	@vuln=$$(hack/tools/build.sh govulncheck) && "$$vuln" ./...
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (30s).
 	@grep -r --include='*_test.go' -o '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file target; do \
