@@ -156,7 +156,7 @@ func (c children) endpoint(ctx context.Context, desired, known *externaldnsv1alp
 		if !isOurs(known, desired.Annotations[v1alpha1.DomainAnnotation]) {
 			return nil, &nameTakenError{kind: "DNSEndpoint", name: desired.Name}
 		}
-		if greaterID(known, desired) {
+		if _, greater := greaterID(known, desired); greater {
 			return known, nil // the next pass sees it, and mints above it
 		}
 	}

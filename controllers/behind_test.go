@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -138,7 +137,7 @@ func TestAnEndpointIsKnownBeforeTheCacheShowsIt(t *testing.T) {
 func TestNoChildIsMadeForAPublicationThatIsGone(t *testing.T) {
 	live := fake.NewClientBuilder().WithScheme(NewScheme()).Build()
 	b := &behind{Client: live, cache: live}
-	r := &domainReconciler{client: b, live: live, children: children{client: b, live: live}, bounds: func(now time.Time) (time.Time, time.Time) { return now, now }}
+	r := &domainReconciler{client: b, live: live, children: children{client: b, live: live}, bounds: localClock}
 	r.Clock = clocktesting.NewFakeClock(testNow)
 	s := inForceScope()
 	s.settings.Exposure, s.ways = v1alpha1.ExposureIngress, ways{ingressName: "mta-sts.example.com"}

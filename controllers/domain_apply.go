@@ -55,6 +55,9 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 	if err := r.client.Patch(ctx, updated, patch); err != nil {
 		return fmt.Errorf("recording publication %s: %w", s.domain, err)
 	}
+	if s.decision.Minted {
+		s.memory.mints.Note(r.Clock.Now(), s.decision.Overtook, r.Timings)
+	}
 	if before, now := s.publication.Spec.Current, spec.Current; before == nil || now == nil || before.ID != now.ID {
 		s.observation.Servers = publication.Servers{} // what pods said was about another instance
 	}
@@ -88,6 +91,9 @@ func (r *domainReconciler) create(ctx context.Context, s *scope) error {
 		return fmt.Errorf("creating publication %s: %w", s.domain, err)
 	}
 	s.publication = created
+	if s.decision.Minted {
+		s.memory.mints.Note(r.Clock.Now(), s.decision.Overtook, r.Timings)
+	}
 	s.memory.begun = created.UID
 	s.memory.world = nil // it was what a beginning needs to know; the next one looks again
 	return nil
@@ -165,7 +171,7 @@ func (r *domainReconciler) ensureTXT(ctx context.Context, s *scope, d resources.
 	switch s.decision.TXT {
 	case publication.TXTPublish:
 		txt := d.TXTEndpoint(s.publication.Spec.AnnouncedID)
-		if s.txtEndpoint != nil && greaterID(s.txtEndpoint, txt) {
+		if had, greater := greaterID(s.txtEndpoint, txt); greater && had.PlausibleAfter(mtasts.ID(s.publication.Spec.LastID), s.observation.Clock) {
 			return nil // Decide mints above it once a live read confirms that nobody knows it
 		}
 		return r.writeEndpoint(ctx, s, txt, s.txtEndpoint)
@@ -176,15 +182,19 @@ func (r *domainReconciler) ensureTXT(ctx context.Context, s *scope, d resources.
 	return nil
 }
 
-// greaterID says whether a live endpoint carries an id of ours that is greater than the desired one's.
-func greaterID(live, desired *externaldnsv1alpha1.DNSEndpoint) bool {
+// greaterID says whether a live endpoint, nil if there is none, carries an id of ours that is greater than the
+// desired one's.
+func greaterID(live, desired *externaldnsv1alpha1.DNSEndpoint) (have mtasts.ID, greater bool) {
+	if live == nil {
+		return "", false
+	}
 	liveID, ok := resources.TXTEndpointID(live)
 	if !ok {
-		return false
+		return "", false
 	}
 	have, ours := mtasts.ParseID(liveID)
 	wantID, ok := resources.TXTEndpointID(desired)
-	return ours && ok && have.Compare(mtasts.ID(wantID)) > 0
+	return have, ours && ok && have.Compare(mtasts.ID(wantID)) > 0
 }
 
 func (r *domainReconciler) removeEndpoints(ctx context.Context, s *scope) error {

@@ -92,6 +92,7 @@ func (r *domainReconciler) pass(ctx context.Context, domain string) (*scope, err
 		return nil, err
 	}
 	r.tell(ctx, s)
+	r.tellPlanted(s)
 	r.tellTransfer(s)
 	if untold(s.failed) {
 		return nil, s.failed // it will be gone in a moment: nobody needs to be told

@@ -71,6 +71,9 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 	if err := r.observeChildren(ctx, s); err != nil {
 		return nil, err
 	}
+	_, s.observation.Clock = r.bounds(r.Clock.Now())
+	s.observation.Pace = s.memory.mints.Pace(r.Clock.Now(), r.Timings)
+	s.observation.Planted = r.instances.plantedIn(s.publication.Namespace, domain)
 	s.observation.UID, s.observation.Begun = string(s.publication.UID), s.publication.UID == s.memory.begun
 	if current := s.publication.Spec.Current; current != nil {
 		s.observation.Servers = r.instances.view(s.publication.Namespace, domain, current.ID)
@@ -163,36 +166,41 @@ func (r *domainReconciler) observeGreater(ctx context.Context, s *scope) error {
 			}
 		}
 	}
-	greatest := r.greatestSeen(s)
-	if greatest == nil || greatest.ID.Compare(mtasts.ID(spec.LastID)) <= 0 {
+	greatest, written := r.greatestSeen(s), mtasts.ID(o.TXTObject)
+	if greatest == nil && written.Compare(mtasts.ID(spec.LastID)) <= 0 {
 		return nil
 	}
 	var fresh v1alpha1.MTASTSPublication
 	if err := r.live.Get(ctx, client.ObjectKeyFromObject(s.publication), &fresh); err != nil {
 		return fmt.Errorf("reading publication %s: %w", s.domain, err)
 	}
-	if greatest.ID.Compare(mtasts.ID(fresh.Spec.LastID)) <= 0 {
+	// Also of an id in the TXT object that is not believed: it may be of an operator whose clock runs ahead.
+	known := func(id mtasts.ID) bool { return id.Compare(mtasts.ID(fresh.Spec.LastID)) <= 0 }
+	if greatest != nil && known(greatest.ID) || greatest == nil && known(written) {
 		return errStaleCache
 	}
 	o.Greater = greatest
 	return nil
 }
 
-// greatestSeen is the greatest id of ours in a shard, at a pod, in the TXT object or in DNS; nil if
-// there is none.
+// greatestSeen is the greatest id of ours in a shard, at a pod, in the TXT object or in DNS that the publication
+// does not know; nil if there is none.
 func (r *domainReconciler) greatestSeen(s *scope) *publication.Greater {
+	last := mtasts.ID(s.publication.Spec.LastID)
+	believed := func(id mtasts.ID) bool {
+		return id.PlausibleAfter(last, s.observation.Clock) && id.Compare(last) > 0
+	}
 	greatest := r.instances.greater(s.publication.Namespace, s.domain)
+	if greatest != nil && !believed(greatest.ID) {
+		greatest = nil
+	}
 	seen := []string{s.observation.TXTObject}
 	if dns := s.observation.DNS; dns != nil {
-		for _, id := range dns.IDs {
-			if publication.Plausible(mtasts.ID(id), r.Clock.Now()) {
-				seen = append(seen, id)
-			}
-		}
+		seen = append(seen, dns.IDs...)
 	}
 	for _, text := range seen {
-		id, ok := mtasts.ParseID(text)
-		if !ok || (greatest != nil && id.Compare(greatest.ID) <= 0) {
+		id := mtasts.ID(text)
+		if !believed(id) || (greatest != nil && id.Compare(greatest.ID) <= 0) {
 			continue
 		}
 		above := &publication.Greater{ID: id}

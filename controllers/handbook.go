@@ -56,7 +56,7 @@ func asks(c *metav1.Condition, underWay bool) bool {
 	switch c.Reason {
 	case v1alpha1.ReasonUncoveredMX, v1alpha1.ReasonSTARTTLSFailing, v1alpha1.ReasonCachedPoliciesRefuse, v1alpha1.ReasonNullMX,
 		v1alpha1.ReasonDomainConflict, v1alpha1.ReasonDomainNotAllowed, v1alpha1.ReasonInvalidPolicy, v1alpha1.ReasonRetirementHeld,
-		v1alpha1.ReasonApplyFailed, v1alpha1.ReasonWrongBytes,
+		v1alpha1.ReasonApplyFailed, v1alpha1.ReasonWrongBytes, v1alpha1.ReasonChangesTooFrequent, v1alpha1.ReasonClockOutOfRange,
 		v1alpha1.ReasonWayChanging, v1alpha1.ReasonNoAddress, v1alpha1.ReasonNameTaken, v1alpha1.ReasonNoIssuer, v1alpha1.ReasonCRDNotInstalled,
 		v1alpha1.ReasonWrongBody, v1alpha1.ReasonNoAnswer, v1alpha1.ReasonNotReachableFromCluster,
 		v1alpha1.ReasonMissing, v1alpha1.ReasonDiffers, v1alpha1.ReasonSeveralRecords, v1alpha1.ReasonForeignPublisher,

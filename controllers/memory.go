@@ -26,6 +26,9 @@ type memory struct {
 	// begun is the UID of the publication that this operator has made.
 	begun types.UID
 
+	// mints is the pace of the domain's ids.
+	mints publication.Mints
+
 	world  *publication.World
 	dns    *publication.DNS
 	mx     *publication.MX
@@ -52,6 +55,8 @@ type memory struct {
 	way wayMemory
 	// progress is what was told of the change that is on its way.
 	progress progress
+	// planted is what was told last of an id that somebody planted.
+	planted string
 	// transferTo is the namespace of which was told that the transfer to it waits.
 	transferTo string
 }

@@ -41,7 +41,7 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 		mxHosts:     newMXHosts(o.Timings),
 	}
 	servers := &serverReconciler{
-		Options: o, client: p.Client, live: p.Live, children: written, instances: shared,
+		Options: o, client: p.Client, live: p.Live, children: written, instances: shared, bounds: p.Bounds,
 		patience: newPatience[namespaceKey](), namespaces: map[string]*serverState{}, rests: map[string]rest{},
 		recorder: p.Recorder,
 	}

@@ -27,7 +27,8 @@ func retiringScope() *scope {
 	spec := &s.publication.Spec
 	older := spec.Current.ID
 	body := mtasts.Policy{Mode: mtasts.ModeNone, MX: spec.Current.MX, MaxAgeSeconds: 86400}.String()
-	id := string(mtasts.MintID(testNow.Add(-time.Hour), mtasts.ID(older), body))
+	minted, _ := mtasts.MintID(testNow.Add(-time.Hour), mtasts.ID(older), body)
+	id := string(minted)
 	spec.Ledger = []v1alpha1.LedgerEntry{{ID: older, MX: spec.Current.MX, MaxAgeSeconds: 604800, Origin: v1alpha1.OriginSuperseded}}
 	spec.Current = &v1alpha1.Instance{ID: id, Mode: v1alpha1.ModeNone, MX: spec.Current.MX, MaxAgeSeconds: 86400, Body: body}
 	spec.LastID, spec.AnnouncedID = id, id

@@ -67,8 +67,9 @@ func (r *serverReconciler) askPods(ctx context.Context, namespace string, state 
 // noteAhead notes a pod that serves an instance of ours which the publication does not know: the
 // cluster's data went back in time, and the pod did not.
 func (r *serverReconciler) noteAhead(ctx context.Context, namespace string, spec *v1alpha1.MTASTSPublicationSpec, reports []report) {
+	clock := r.laterClock()
 	for _, rep := range reports {
-		if id := rep.hosts[mtasts.PolicyHost(spec.Domain)]; id.Compare(mtasts.ID(spec.LastID)) > 0 {
+		if id := rep.hosts[mtasts.PolicyHost(spec.Domain)]; id.Compare(mtasts.ID(spec.LastID)) > 0 && id.PlausibleAfter(mtasts.ID(spec.LastID), clock) {
 			r.instances.foundAhead(ctx, namespace, spec.Domain, publication.Greater{ID: id})
 		}
 	}

@@ -46,7 +46,7 @@ func (e *endless) Read(into []byte) (int, error) {
 }
 
 func TestWhatAPodAnswersIsBounded(t *testing.T) {
-	id := string(mtasts.MintID(testNow, "", "x"))
+	id := string(idOf("x"))
 	published := map[string]bool{"mta-sts.d.example": true}
 	for _, tt := range []struct{ name, head, body string }{
 		{"hosts that nobody publishes", `{"hosts":{`, `"mta-sts.x.example":"` + id + `",`},
@@ -72,7 +72,7 @@ func TestWhatAPodAnswersIsBounded(t *testing.T) {
 }
 
 func TestAnAnswerIsReadForWhatIsPublished(t *testing.T) {
-	id, other := mtasts.MintID(testNow, "", "x"), mtasts.MintID(testNow, "", "y")
+	id, other := idOf("x"), idOf("y")
 	published := map[string]bool{"mta-sts.d.example": true, "mta-sts.e.example": true}
 	want := map[string]mtasts.ID{"mta-sts.d.example": id}
 	for _, tt := range []struct {
@@ -228,7 +228,7 @@ func TestOwnersThatOnlyLookLikeOurReplicaSetDoNotCount(t *testing.T) {
 
 // TestUnchangedIsBelievedForWhatWasAsked: what a pod answered is kept for the hosts that had a publication then.
 func TestUnchangedIsBelievedForWhatWasAsked(t *testing.T) {
-	id := mtasts.MintID(testNow, "", "x")
+	id := idOf("x")
 	gate := make(chan struct{})
 	close(gate)
 	c := &crowd{gate: gate, answer: func(req *http.Request) *http.Response {
@@ -259,7 +259,7 @@ func TestUnchangedIsBelievedForWhatWasAsked(t *testing.T) {
 }
 
 func TestAPodCannotMakeTheOperatorHoldMoreThanThePolicy(t *testing.T) {
-	want := &v1alpha1.Instance{ID: string(mtasts.MintID(testNow, "", "x")), Body: "x"}
+	want := &v1alpha1.Instance{ID: string(idOf("x")), Body: "x"}
 	gate := make(chan struct{})
 	close(gate)
 	body := &endless{body: "x"}
@@ -278,4 +278,10 @@ func TestAPodCannotMakeTheOperatorHoldMoreThanThePolicy(t *testing.T) {
 	if got.problem(want, true) == "" {
 		t.Error("it is taken for the policy")
 	}
+}
+
+// idOf is the id of a body, minted at testNow.
+func idOf(body string) mtasts.ID {
+	id, _ := mtasts.MintID(testNow, "", body)
+	return id
 }

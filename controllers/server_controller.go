@@ -37,6 +37,8 @@ type serverReconciler struct {
 	children  children
 	instances *instances
 	patience  *patience[namespaceKey]
+	// bounds are the earlier and the later of a local time and the API server's.
+	bounds func(now time.Time) (earlier, later time.Time)
 
 	recorder events.EventRecorder
 	// pages is held while a page of a list of shards is read: one at a time, for all namespaces.
@@ -49,6 +51,12 @@ type serverReconciler struct {
 	namespaces map[string]*serverState
 	// rests are the times after a pass in which events make no other one.
 	rests map[string]rest
+}
+
+// laterClock is the later one of the local clock and the API server's: by it ids are judged.
+func (r *serverReconciler) laterClock() time.Time {
+	_, later := r.bounds(r.Clock.Now())
+	return later
 }
 
 // rest is the time after a pass over a namespace.

@@ -67,7 +67,7 @@ func (w *shardWorld) restart() {
 	w.state = &serverState{homes: map[string]int{}}
 	w.r = &serverReconciler{
 		Options: Options{Clock: w.clock}.withDefaults(), client: w.api, live: w.api, recorder: w.told,
-		instances: newInstances(newAsker(w.clock, nil)),
+		instances: newInstances(newAsker(w.clock, nil)), bounds: localClock,
 	}
 }
 

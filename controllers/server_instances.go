@@ -26,6 +26,8 @@ type instances struct {
 	// views and ahead are by namespace and domain, of domains with a publication there.
 	views map[string]map[string]view
 	ahead map[string]map[string]publication.Greater
+	// planted are instances in shards whose ids cannot be ours, by namespace and domain.
+	planted map[string]map[string]publication.Greater
 	// obstacles says, by namespace, why there can be no policy server.
 	obstacles map[string]string
 }
@@ -40,6 +42,7 @@ func newInstances(ask *asker) *instances {
 	return &instances{
 		ask: ask, wake: make(chan event.TypedGenericEvent[domainKey], 1024),
 		views: map[string]map[string]view{}, ahead: map[string]map[string]publication.Greater{},
+		planted:   map[string]map[string]publication.Greater{},
 		obstacles: map[string]string{},
 	}
 }
@@ -96,6 +99,36 @@ func (i *instances) foundAhead(ctx context.Context, namespace, domain string, g 
 	}
 }
 
+// foundPlanted notes what the shards of a namespace hold that cannot be ours, by domain, and wakes those of which
+// that is news.
+func (i *instances) foundPlanted(ctx context.Context, namespace string, planted map[string]publication.Greater) {
+	var news []string
+	i.mu.Lock()
+	before := i.planted[namespace]
+	for domain, g := range planted {
+		if before[domain].ID != g.ID {
+			news = append(news, domain)
+		}
+	}
+	if i.planted[namespace] = planted; len(planted) == 0 {
+		delete(i.planted, namespace)
+	}
+	i.mu.Unlock()
+	for _, domain := range news {
+		i.wakeUp(ctx, domain)
+	}
+}
+
+// plantedIn is what stands in the domain's shard and cannot be ours; nil if there is no such thing.
+func (i *instances) plantedIn(namespace, domain string) *publication.Greater {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if g, ok := i.planted[namespace][domain]; ok {
+		return &g
+	}
+	return nil
+}
+
 // update replaces the views of a namespace by these, which are its own from now on, and wakes the domains for which something changed.
 func (i *instances) update(ctx context.Context, namespace string, views map[string]view) (anyChanged bool) {
 	now := i.ask.clock.Now()
@@ -133,6 +166,7 @@ func (i *instances) forget(namespace string) {
 	defer i.mu.Unlock()
 	delete(i.views, namespace)
 	delete(i.ahead, namespace)
+	delete(i.planted, namespace)
 	delete(i.obstacles, namespace)
 }
 
@@ -159,13 +193,15 @@ func servedBy(reports []report, domain, id string, announced bool) publication.S
 			behind.Problem = v1alpha1.ReasonProbeBlocked
 		case rep.failed:
 			behind.Problem = v1alpha1.ReasonReplicaUnreachable
+		case have == mtasts.ID(id):
+			continue
 		case have.Compare(mtasts.ID(id)) < 0:
 			behind.Problem = v1alpha1.ReasonReplicaLagging
-			if announced && rep.ready && have != "" {
-				out.Older = append(out.Older, string(have))
-			}
-		default:
-			continue
+		default: // nobody here has published that: it proves nothing of ours
+			behind.Problem = v1alpha1.ReasonWrongBytes
+		}
+		if !rep.failed && announced && rep.ready && have != "" {
+			out.Older = append(out.Older, string(have))
 		}
 		out.Behind = append(out.Behind, behind)
 	}

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
@@ -31,6 +32,8 @@ type shardPlan struct {
 	// puts are the values that are not there yet, newest the greatest of them.
 	puts   int
 	newest string
+	// planted are the values, by domain, that cannot be ours.
+	planted map[string]publication.Greater
 	// home is the shard of each host, size the bytes in each shard.
 	home map[string]int
 	size map[int]int
@@ -44,7 +47,10 @@ type shardPlan struct {
 
 // planFrom starts with what the shards hold now.
 func planFrom(shards map[int]*corev1.ConfigMap) *shardPlan {
-	p := &shardPlan{wanted: map[int]map[string]string{}, changed: map[int]bool{}, home: map[string]int{}, size: map[int]int{}}
+	p := &shardPlan{
+		wanted: map[int]map[string]string{}, changed: map[int]bool{}, home: map[string]int{}, size: map[int]int{},
+		planted: map[string]publication.Greater{},
+	}
 	for _, n := range slices.Sorted(maps.Keys(shards)) { // of two copies the pods mount that of the later shard
 		shard := shards[n]
 		p.wanted[n] = map[string]string{}
@@ -80,15 +86,21 @@ func (p *shardPlan) put(n int, host, value string) {
 
 // plan says what every shard should hold, and which of them differ. Hosts never move.
 func (r *serverReconciler) plan(ctx context.Context, state *serverState, publications []v1alpha1.MTASTSPublication) (*shardPlan, error) {
-	p := planFrom(state.shards)
+	p, clock := planFrom(state.shards), r.laterClock()
 	for i := range publications {
 		pub := &publications[i]
 		if pub.Spec.Current == nil {
 			continue
 		}
-		host := mtasts.PolicyHost(pub.Spec.Domain)
-		value := policyserver.EncodeEntry(mtasts.ID(pub.Spec.Current.ID), pub.Spec.Current.Body)
+		host, id := mtasts.PolicyHost(pub.Spec.Domain), mtasts.ID(pub.Spec.Current.ID)
+		value := policyserver.EncodeEntry(id, pub.Spec.Current.Body)
 		n, placed := p.home[host]
+		if !id.PlausibleAfter(mtasts.ID(pub.Spec.LastID), clock) {
+			if placed { // what is there stays: what was planted in a publication gets another id before it is served
+				p.needed = max(p.needed, n+1)
+			}
+			continue
+		}
 		if !placed {
 			if n, placed = state.homes[host]; !placed {
 				if n, placed = p.firstWithRoom(room(host, value)); !placed {

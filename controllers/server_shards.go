@@ -44,6 +44,7 @@ func (r *serverReconciler) renderShards(ctx context.Context, server resources.Se
 	if err != nil {
 		return 0, err
 	}
+	r.instances.foundPlanted(ctx, server.Namespace, p.planted)
 	state.needed = p.needed
 	if err := p.dropKeys(ctx, state, found); err != nil {
 		return 0, err
@@ -118,7 +119,8 @@ func newer(a, b client.Object) bool {
 }
 
 // mayReplace is the fence of a shard's value: a greater id of ours is never replaced by a smaller one.
-// If the live publication does not know it either, the domain controller is told to mint above it.
+// If the live publication does not know it either, the domain controller is told to mint above it. One that
+// cannot be ours is replaced, as soon as what senders may have been given under it is on record.
 func (r *serverReconciler) mayReplace(ctx context.Context, p *shardPlan, pub *v1alpha1.MTASTSPublication, value string) (bool, error) {
 	have, body, err := policyserver.DecodeEntry(value)
 	if err != nil || have.Compare(mtasts.ID(pub.Spec.Current.ID)) <= 0 {
@@ -137,6 +139,11 @@ func (r *serverReconciler) mayReplace(ctx context.Context, p *shardPlan, pub *v1
 	greater := publication.Greater{ID: have}
 	if policy, err := mtasts.ParsePolicy([]byte(body)); err == nil {
 		greater.Policy = &policy
+	}
+	clock := r.laterClock()
+	if !have.PlausibleAfter(mtasts.ID(live.Spec.LastID), clock) {
+		p.planted[pub.Spec.Domain] = greater
+		return greater.Replaceable(&live.Spec, clock), nil
 	}
 	r.instances.foundAhead(ctx, pub.Namespace, pub.Spec.Domain, greater)
 	return false, nil

@@ -83,7 +83,7 @@ func (h *shardHistory) put(domain string, patterns, bytes int) {
 		h.lives[domain]++
 	}
 	body := bodyOf(domain, patterns, bytes)
-	id := mtasts.MintID(testNow.Add(time.Duration(h.edits)*time.Second), "", body)
+	id, _ := mtasts.MintID(testNow.Add(time.Duration(h.edits)*time.Second), "", body)
 	h.minted[domain][id] = servedPolicy{id: id, body: body, life: h.lives[domain]}
 	pub := &v1alpha1.MTASTSPublication{Spec: v1alpha1.MTASTSPublicationSpec{Domain: domain}}
 	pub.Namespace, pub.Name = "mail", domain

@@ -195,7 +195,7 @@ func (s *shardServer) newOperator() *shardOperator {
 	for _, domain := range slices.Sorted(maps.Keys(s.publications)) {
 		o.cache.seenPublications[domain] = s.late(len(s.publications[domain]))
 	}
-	o.r = &serverReconciler{Options: Options{}.withDefaults(), client: o.cache, live: &shardClient{shardServer: s}, instances: newInstances(nil)}
+	o.r = &serverReconciler{Options: Options{}.withDefaults(), client: o.cache, live: &shardClient{shardServer: s}, instances: newInstances(nil), bounds: localClock}
 	o.r.Timings.CoalesceQuiet, o.r.Timings.CoalesceMost = 0, 0
 	return o
 }
@@ -251,7 +251,7 @@ func (s *shardServer) late(newest int) int { return max(0, newest-s.random.IntN(
 // newPod starts where its kubelet has seen something of late, or nothing.
 func (s *shardServer) newPod(declared int) *shardPod {
 	p := &shardPod{
-		views: make([]int, declared), store: policyserver.NewStore(nil, nil),
+		views: make([]int, declared), store: policyserver.NewStore(nil, nil, testClock),
 		served: map[string]servedPolicy{}, newest: map[string]mtasts.ID{},
 	}
 	p.handler = policyserver.NewHandler(p.store)

@@ -23,12 +23,13 @@ func publicationOf(domain string, patterns int, at time.Time) v1alpha1.MTASTSPub
 	}
 	body := policy.String()
 	pub := v1alpha1.MTASTSPublication{Spec: v1alpha1.MTASTSPublicationSpec{Domain: domain}}
-	pub.Spec.Current = &v1alpha1.Instance{ID: string(mtasts.MintID(at, "", body)), Body: body}
+	id, _ := mtasts.MintID(at, "", body)
+	pub.Spec.Current = &v1alpha1.Instance{ID: string(id), Body: body}
 	return pub
 }
 
 func TestHostsNeverMoveAndShardsStayWithinTheirSize(t *testing.T) {
-	r, state := &serverReconciler{}, &serverState{}
+	r, state := &serverReconciler{Options: Options{}.withDefaults(), bounds: localClock}, &serverState{}
 	random := rand.New(rand.NewPCG(1, 2))
 	publications := make([]v1alpha1.MTASTSPublication, 0, 2000)
 	home := map[string]int{}
@@ -78,7 +79,7 @@ func shardsOf(p *shardPlan) map[int]*corev1.ConfigMap {
 }
 
 func TestAHostWhoseShardWasDeletedGoesBackToWhereItWas(t *testing.T) {
-	r, state := &serverReconciler{}, &serverState{homes: map[string]int{"mta-sts.d.example": 3}}
+	r, state := &serverReconciler{Options: Options{}.withDefaults(), bounds: localClock}, &serverState{homes: map[string]int{"mta-sts.d.example": 3}}
 	p, err := r.plan(t.Context(), state, []v1alpha1.MTASTSPublication{publicationOf("d.example", 1, testNow)})
 	if err != nil || p.home["mta-sts.d.example"] != 3 {
 		t.Errorf("the host went to shard %d (%v), want 3", p.home["mta-sts.d.example"], err)
@@ -106,3 +107,9 @@ func TestLooksAtRestAreSpreadAfterARestart(t *testing.T) {
 		t.Errorf("%d of 1000 domains are due in the first tenth of the interval, want about 100", early)
 	}
 }
+
+// testClock says testNow.
+func testClock() time.Time { return testNow }
+
+// localClock knows no other clock than the local one.
+func localClock(now time.Time) (earlier, later time.Time) { return now, now }

@@ -25,7 +25,7 @@ func inForceScope() *scope {
 	policy := testPolicy("mail", "p", 60)
 	pub := testPublication("mail", "p")
 	body := wantedPolicy(&policy).String()
-	id := mtasts.MintID(testNow.Add(-time.Hour), "", body)
+	id, _ := mtasts.MintID(testNow.Add(-time.Hour), "", body)
 	pub.Spec.Current = &v1alpha1.Instance{ID: string(id), Mode: v1alpha1.ModeEnforce, MX: policy.Spec.MX, MaxAgeSeconds: 604800, Body: body}
 	pub.Spec.LastID, pub.Spec.AnnouncedID, pub.Spec.InForceID = string(id), string(id), string(id)
 	pub.Spec.AnnouncedAt = new(metav1.NewTime(testNow.Add(-time.Hour)))
@@ -247,7 +247,7 @@ func TestRecordsAreNotYetThereBeforeItIsSafe(t *testing.T) {
 
 func TestAPodThatServesSomethingElseIsNamed(t *testing.T) {
 	host := mtasts.PolicyHost(testDomain)
-	const want, older, newer = "20260301000000aaaaaaaa", "20260201000000bbbbbbbb", "20260401000000cccccccc"
+	const want, older, newer, farFuture = "20260301000000aaaaaaaa", "20260201000000bbbbbbbb", "20260301010000cccccccc", "29991231235959cccccccc"
 	reports := func(changes ...func([]report)) []report {
 		r := []report{
 			{pod: "b", node: "n2", ready: true, hosts: map[string]mtasts.ID{host: want}},
@@ -264,10 +264,15 @@ func TestAPodThatServesSomethingElseIsNamed(t *testing.T) {
 		behind  string
 		older   int
 	}{
-		"all serve it":           {reports: reports(), all: true},
-		"one serves a newer one": {reports: reports(func(r []report) { r[0].hosts[host] = newer }), all: true},
-		"no pod at all":          {},
-		"no pod is ready":        {reports: reports(func(r []report) { r[0].ready, r[1].ready = false, false })},
+		"all serve it": {reports: reports(), all: true},
+		"one serves a greater id, which nobody here has published": {
+			reports: reports(func(r []report) { r[0].hosts[host] = newer }), behind: "b WrongBytes", older: 1,
+		},
+		"one serves an id of the far future": {
+			reports: reports(func(r []report) { r[0].hosts[host] = farFuture }), behind: "b WrongBytes", older: 1,
+		},
+		"no pod at all":   {},
+		"no pod is ready": {reports: reports(func(r []report) { r[0].ready, r[1].ready = false, false })},
 		"one lags, ready": {
 			reports: reports(func(r []report) { r[0].hosts[host] = older }), behind: "b ReplicaLagging", older: 1,
 		},

@@ -48,6 +48,10 @@ const (
 	ReasonDomainConflict = "DomainConflict"
 	// ReasonDomainNotAllowed: the operator's configuration does not let this namespace claim the domain.
 	ReasonDomainNotAllowed = "DomainNotAllowed"
+	// ReasonChangesTooFrequent: the policy changes so often that the next change waits its turn.
+	ReasonChangesTooFrequent = "ChangesTooFrequent"
+	// ReasonClockOutOfRange: the operator's clock is beyond what an id can tell.
+	ReasonClockOutOfRange = "ClockOutOfRange"
 	// ReasonInvalidPolicy: the object passed admission but cannot be published as it is.
 	ReasonInvalidPolicy = "InvalidPolicy"
 )
@@ -128,7 +132,8 @@ const (
 	ReasonDiffers = "Differs"
 	// ReasonSeveralRecords: DNS answers more than one TXT record, which voids the policy.
 	ReasonSeveralRecords = "SeveralRecords"
-	// ReasonForeignPublisher: DNS answers an id that the operator never minted.
+	// ReasonForeignPublisher: DNS answers an id that the operator never minted; of Stalled, greater ids than the
+	// operator's appear again and again.
 	ReasonForeignPublisher = "ForeignPublisher"
 	// ReasonLookupFailed: DNS gave no usable answer.
 	ReasonLookupFailed = "LookupFailed"
@@ -180,6 +185,8 @@ const (
 	ReasonAnnounced = "Announced"
 	// ReasonAnnouncedUnverified: the id went ahead although the policy URL does not answer properly.
 	ReasonAnnouncedUnverified = "AnnouncedUnverified"
+	// ReasonRecordCorrected: a publication, a shard or a TXT record held what the operator cannot have written.
+	ReasonRecordCorrected = "RecordCorrected"
 	// ReasonReannounced: a fresh id was minted for the same policy because senders may hold another under the old one.
 	ReasonReannounced = "Reannounced"
 	// ReasonRemoved: everything of the domain was removed.

@@ -14,7 +14,7 @@ func Example() {
 		MaxAgeSeconds: 604800,
 	}
 	now := time.Date(2026, time.January, 2, 15, 4, 5, 0, time.UTC)
-	id := mtasts.MintID(now, "", policy.String())
+	id, _ := mtasts.MintID(now, "", policy.String())
 
 	fmt.Println(mtasts.PolicyURL("example.com"))
 	fmt.Print(policy)
@@ -47,7 +47,7 @@ func ExampleMintID() {
 	last := mtasts.ID("20260102150405deadbeef")
 	yesterday := last.Time().AddDate(0, 0, -1) // a clock set back
 	fmt.Println(mtasts.MintID(yesterday, last, "body"))
-	// Output: 20260102150406230d8358
+	// Output: 20260102150406230d8358 true
 }
 
 func ExampleValidatePattern() {

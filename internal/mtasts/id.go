@@ -27,18 +27,18 @@ type ID string
 // whichever is later, so it is greater than last even when the clock was set
 // back. A last that is empty or not ours does not count.
 //
-// No id of ours is from beyond the year 2999. After its last second the time stays
-// there, and the result is no longer greater than last.
-func MintID(now time.Time, last ID, body string) ID {
+// No id of ours is from beyond the year 2999: where only such a one would be
+// greater, there is none, and ok is false.
+func MintID(now time.Time, last ID, body string) (id ID, ok bool) {
 	t := now.UTC().Truncate(time.Second)
-	if _, ok := ParseID(string(last)); ok {
+	if _, ours := ParseID(string(last)); ours {
 		t = latest(t, last.Time().Add(time.Second))
 	}
 	t = latest(t, time.Unix(0, 0).UTC())
-	if end := time.Date(lastYear, time.December, 31, 23, 59, 59, 0, time.UTC); t.After(end) {
-		t = end
+	if t.Year() > lastYear {
+		return "", false
 	}
-	return ID(t.Format(idTimeLayout) + digest(body))
+	return ID(t.Format(idTimeLayout) + digest(body)), true
 }
 
 // digest is the part of an id that tells bodies apart.

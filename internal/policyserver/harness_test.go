@@ -28,7 +28,8 @@ const patience = 20 * time.Second
 // testID returns the n-th id of a rising sequence, minted for its body.
 func testID(n int) mtasts.ID {
 	at := time.Date(2026, time.January, 1, 0, 0, n, 0, time.UTC)
-	return mtasts.MintID(at, "", bodyAt(at))
+	id, _ := mtasts.MintID(at, "", bodyAt(at))
+	return id
 }
 
 // testBody returns the body of a testID.

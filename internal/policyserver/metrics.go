@@ -13,6 +13,7 @@ import (
 const (
 	reasonOlderID      = "older_id"
 	reasonMalformed    = "malformed"
+	reasonImplausible  = "implausible"
 	reasonShardMissing = "shard_missing"
 )
 
@@ -51,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}, []string{"result"}),
 		kept: factory.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "mtasts_server_entries_kept",
-			Help: "Entries of the last load that a fence refused, by reason: older_id, malformed or shard_missing.",
+			Help: "Entries of the last load that a fence refused, by reason: older_id, malformed, implausible or shard_missing.",
 		}, []string{"reason"}),
 		lastLoad: factory.NewGauge(prometheus.GaugeOpts{
 			Name: "mtasts_server_last_load_timestamp_seconds",
@@ -73,5 +74,6 @@ func (m *metrics) report(r LoadReport) {
 	m.hosts.Set(float64(r.Hosts))
 	m.kept.WithLabelValues(reasonOlderID).Set(float64(r.KeptOlderID))
 	m.kept.WithLabelValues(reasonMalformed).Set(float64(r.KeptMalformed))
+	m.kept.WithLabelValues(reasonImplausible).Set(float64(r.KeptImplausible))
 	m.kept.WithLabelValues(reasonShardMissing).Set(float64(r.KeptShardMissing))
 }

@@ -94,9 +94,15 @@ func (r *reloader) reload() {
 		return
 	}
 	result := resultUnchanged
-	if files != nil && r.store.Load(files).Changed() {
-		result = resultChanged
-		r.loaded()
+	if files != nil {
+		report := r.store.Load(files)
+		if report.Changed() {
+			result = resultChanged
+			r.loaded()
+		}
+		if report.KeptImplausible > 0 {
+			generation = "" // looked at again: the clock may be set right meanwhile
+		}
 	}
 	r.generation = generation
 	r.store.metrics.reloads.WithLabelValues(result).Inc()

@@ -82,7 +82,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	store := NewStore(o.Logger, registry)
+	store := NewStore(o.Logger, registry, nil)
 	draining := new(atomic.Bool)
 	ready := func() bool { return store.Ready() && !draining.Load() }
 	adminServer := newServer(NewAdminHandler(store, registry, ready), o.limits, o.Logger)

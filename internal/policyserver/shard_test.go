@@ -11,7 +11,8 @@ import (
 func TestDecodeEntry(t *testing.T) {
 	id := string(testID(1))
 	minted := func(body string) string {
-		return EncodeEntry(mtasts.MintID(time.Time{}, "", body), body)
+		id, _ := mtasts.MintID(time.Time{}, "", body)
+		return EncodeEntry(id, body)
 	}
 	tests := map[string]struct {
 		value   string

@@ -10,8 +10,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
 
 // LoadReport says what one Load did. All numbers count hosts.
@@ -26,6 +29,9 @@ type LoadReport struct {
 	// that was minted for another body. Also counted when there was no earlier
 	// entry to keep.
 	KeptMalformed int
+	// KeptImplausible counts files with an id from so far ahead that it was planted,
+	// or this server's clock is very wrong.
+	KeptImplausible int
 	// KeptShardMissing counts hosts without a file that stay because a shard
 	// is missing.
 	KeptShardMissing int
@@ -45,6 +51,7 @@ func (r LoadReport) Changed() bool {
 type Store struct {
 	logger  *slog.Logger
 	metrics *metrics
+	now     func() time.Time
 	current atomic.Pointer[table]
 	ready   atomic.Bool
 
@@ -53,6 +60,9 @@ type Store struct {
 	// removal of a host: should the file come back with an older id, going on
 	// with the newest is the only answer that is neither a step back nor dark.
 	newest map[string]*entry
+	// before is what was the newest before an instance with an id from the future,
+	// which is no fence.
+	before map[string]*entry
 	// lengths are the header values of Content-Length, by their number.
 	lengths map[int][]string
 	// markers are the markers ever seen, missing those the last load missed.
@@ -65,15 +75,20 @@ type Store struct {
 
 // NewStore returns an empty Store that is not ready. It registers its metrics
 // with reg, which must not be shared with another Store; nil registers nothing.
-// A nil logger discards.
-func NewStore(logger *slog.Logger, reg prometheus.Registerer) *Store {
+// A nil logger discards. Ids are judged by now; nil is time.Now.
+func NewStore(logger *slog.Logger, reg prometheus.Registerer, now func() time.Time) *Store {
+	if now == nil {
+		now = time.Now
+	}
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{
 		logger:  logger,
 		metrics: newMetrics(reg),
+		now:     now,
 		newest:  map[string]*entry{},
+		before:  map[string]*entry{},
 		lengths: map[int][]string{},
 		markers: map[string]bool{},
 	}
@@ -159,8 +174,11 @@ func (s *Store) mayUnload(missing []string) bool {
 	return len(missing) == 0 && len(s.markers) > 0
 }
 
-// errOlderID tells an outdated file from a malformed one.
-var errOlderID = errors.New("the id is smaller than the one being served")
+// These tell files that are refused for their id from malformed ones.
+var (
+	errOlderID     = errors.New("the id is smaller than the one being served")
+	errImplausible = errors.New("the id is more than a year ahead of this server's clock")
+)
 
 // offer returns the entry to serve for a host that has a file. With an error
 // the file was refused and the entry is the newest one known, nil if none is.
@@ -176,17 +194,39 @@ func (s *Store) offer(host, value string) (*entry, error) {
 	if err != nil {
 		return known, fmt.Errorf("decoding the entry: %w", err)
 	}
-	if known != nil {
-		switch order := id.Compare(known.id()); {
-		case order < 0:
-			return known, errOlderID
-		case order == 0:
-			return known, nil
-		}
+	if known != nil && id == known.id() {
+		return known, nil
+	}
+	if stays, err := s.fence(host, id); err != nil {
+		return stays, err
 	}
 	e := &entry{host: host, ids: [1]string{string(id)}, body: body, length: s.length(len(body))}
 	s.newest[host] = e
 	return e, nil
+}
+
+// fence says whether a host's instance may be replaced by the one with this id (I3):
+// not by a smaller one, unless the greater one was planted; and not by one that was
+// planted. One that is merely ahead of the clock is served, since that may be behind.
+// With an error the entry is the one that stays.
+func (s *Store) fence(host string, id mtasts.ID) (*entry, error) {
+	now, known := s.now(), s.newest[host]
+	if known != nil && known.id().GivesWay(id, now) {
+		if known = s.before[host]; known != nil {
+			s.newest[host] = known
+		}
+		delete(s.before, host)
+	}
+	switch {
+	case known == nil:
+	case id.Compare(known.id()) < 0:
+		return known, errOlderID
+	case !id.Conceivable(now) && known.id().Conceivable(now):
+		return known, errImplausible
+	case !id.Plausible(now) && known.id().Plausible(now):
+		s.before[host] = known
+	}
+	return nil, nil
 }
 
 // length returns n as a header value that all bodies of this length share.
@@ -225,11 +265,14 @@ func (s *Store) publish(hosts map[string]*entry, report *LoadReport) {
 }
 
 func (r *LoadReport) countRefusal(err error) {
-	if errors.Is(err, errOlderID) {
+	switch {
+	case errors.Is(err, errOlderID):
 		r.KeptOlderID++
-		return
+	case errors.Is(err, errImplausible):
+		r.KeptImplausible++
+	default:
+		r.KeptMalformed++
 	}
-	r.KeptMalformed++
 }
 
 // logRefusal logs a refused file unless the last load refused the same content,

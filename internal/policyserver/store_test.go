@@ -21,7 +21,7 @@ const (
 )
 
 func newTestStore(logger *slog.Logger) *Store {
-	return NewStore(logger, prometheus.NewRegistry())
+	return NewStore(logger, prometheus.NewRegistry(), nil)
 }
 
 // served returns the body of every served host.

@@ -222,7 +222,7 @@ func TestOthersReadThePoliciesThatMayBePublished(t *testing.T) {
 					t.Fatal(err)
 				}
 				body := policy.String()
-				last = mtasts.MintID(time.Now(), last, body)
+				last, _ = mtasts.MintID(time.Now(), last, body)
 				all = append(all, published{Body: &body}, published{TXT: new(mtasts.Record{ID: string(last)}.String())})
 			}
 		}

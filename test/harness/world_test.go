@@ -283,7 +283,7 @@ func (f *fixture) txtEndpoint(id mtasts.ID) *edns.DNSEndpoint {
 // which is greater than those before.
 func (f *fixture) publish(n int, body string) mtasts.ID {
 	f.t.Helper()
-	id := mtasts.MintID(time.Date(2026, 11, 22, 12, 0, n, 0, time.UTC), "", body)
+	id, _ := mtasts.MintID(time.Date(2026, 11, 22, 12, 0, n, 0, time.UTC), "", body)
 	shard := &corev1.ConfigMap{ObjectMeta: f.meta("mta-sts-policies"), Data: map[string]string{
 		policyserver.MarkerKey(0): policyserver.MarkerValue,
 		host:                      policyserver.EncodeEntry(id, body),

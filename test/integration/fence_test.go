@@ -84,6 +84,12 @@ func (s *story) isInForce(p *v1alpha1.MTASTSPolicy, want func(id string) bool) (
 	return id
 }
 
+// mint is an id of ours for the body, from then.
+func mint(then time.Time, body string) mtasts.ID {
+	id, _ := mtasts.MintID(then, "", body)
+	return id
+}
+
 func above(floor string) func(string) bool {
 	return func(id string) bool { return mtasts.ID(id).Compare(mtasts.ID(floor)) > 0 }
 }
@@ -148,7 +154,7 @@ func TestAShardEditedByHandIsHealedWhileThePolicyIsServed(t *testing.T) {
 			f.order.forgive(data[host])
 		}
 	}
-	later := string(mtasts.MintID(time.Now().Add(time.Hour), "", "other than the body"))
+	later := string(mint(time.Now().Add(time.Hour), "other than the body"))
 	for _, tt := range []struct {
 		name string
 		edit func(data map[string]string)
@@ -207,7 +213,7 @@ func TestAKeyOrShardRemovedByHandComesBack(t *testing.T) {
 func TestAGreaterIDInAShardIsOvertaken(t *testing.T) {
 	f := inForceTwice(t)
 	other := mtasts.Policy{Mode: mtasts.ModeEnforce, MX: []string{"mx1." + f.domain, "mx9." + f.domain}, MaxAgeSeconds: 1209600}
-	greater := mtasts.MintID(time.Now().Add(time.Hour), "", other.String())
+	greater := mint(time.Now().Add(time.Hour), other.String())
 	value := policyserver.EncodeEntry(greater, other.String())
 	f.order.forgive(value)
 	body := f.body()
@@ -252,7 +258,7 @@ func TestATXTRecordEditedByHandIsHealed(t *testing.T) {
 
 func TestAGreaterIDInATXTRecordIsOvertaken(t *testing.T) {
 	f := inForceTwice(t)
-	greater := string(mtasts.MintID(time.Now().Add(time.Hour), "", "whatever"))
+	greater := string(mint(time.Now().Add(time.Hour), "whatever"))
 	record := announces(greater)[0]
 	f.order.forgive(record)
 	fetched := f.keepFetching()

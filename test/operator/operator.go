@@ -93,6 +93,8 @@ func Timings() controllers.Timings {
 	t.Coalesce = 10 * time.Millisecond
 	t.CoalesceQuiet = 20 * time.Millisecond
 	t.CoalesceMost = 50 * time.Millisecond
+	t.MintInterval = 100 * time.Millisecond
+	t.OvertakeInterval = 2 * time.Second
 	t.TellAfter = 50 * time.Millisecond
 	t.CRDPoll = 200 * time.Millisecond
 	return t

@@ -57,8 +57,8 @@ type pod struct {
 type served struct{ id, body string }
 
 // start is a container that begins with what is mounted, and no memory.
-func (p *pod) start() {
-	p.server = policyserver.NewStore(nil, nil)
+func (p *pod) start(now func() time.Time) {
+	p.server = policyserver.NewStore(nil, nil, now)
 	p.public = policyserver.NewHandler(p.server)
 	p.admin = policyserver.NewAdminHandler(p.server, prometheus.NewRegistry(), p.server.Ready)
 	p.running = true

@@ -95,7 +95,7 @@ func (s *sim) newPod(d *appsv1.Deployment) {
 		if p.gone {
 			return
 		}
-		p.start()
+		p.start(s.clock.Now)
 		p.version = s.store.version
 		s.load(p, s.shards(p.namespace))
 		s.report(p, false)

@@ -37,9 +37,9 @@ func (p *pass) remember() bool {
 	if p.o.TXTObject != "" {
 		p.found(p.o.TXTObject)
 	}
-	p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, p.o.TTLSeconds)
+	p.seenTTL(time.Duration(p.o.TTLSeconds) * time.Second)
 	if dns := p.o.DNS; dns != nil && dns.Answer == Found {
-		p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, int32(dns.TTL.Seconds()))
+		p.seenTTL(dns.TTL)
 	}
 	times := []**metav1.Time{&p.Spec.AnnouncedAt, &p.Spec.PolicyGoneAt}
 	if r := p.Spec.Retirement; r != nil {
@@ -51,6 +51,11 @@ func (p *pass) remember() bool {
 		}
 	}
 	return true
+}
+
+// seenTTL keeps the greatest TTL, as far as resolvers heed it.
+func (p *pass) seenTTL(ttl time.Duration) {
+	p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, int32(min(ttl.Seconds(), maxTTLSeconds)))
 }
 
 // worldPending says whether the look at the world told nothing, and another try is worth it: what was
@@ -77,16 +82,12 @@ func (p *pass) waitForWorld() bool {
 // enterFound raises lastID above every id seen in the world, and enters what senders may hold.
 func (p *pass) enterFound() {
 	w := p.o.World
-	if ttl := int32(w.DNS.TTL.Seconds()); ttl > p.Spec.TTLMaxSeconds {
-		p.Spec.TTLMaxSeconds = ttl
-	}
+	p.seenTTL(w.DNS.TTL)
 	for _, id := range w.DNS.IDs {
 		if id == "" || p.known(id) {
 			continue
 		}
-		if ours, ok := mtasts.ParseID(id); ok && p.plausible(ours) && ours.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
-			p.Spec.LastID = id
-		}
+		p.raise(id)
 		p.found(id)
 		if w.Policy != nil {
 			p.open(id, w.Policy.Policy, v1alpha1.OriginFound)
@@ -104,9 +105,7 @@ func (p *pass) enterFound() {
 // enterUnannounced enters a policy that the policy host serves although DNS announces none: it may have
 // announced it until a while ago.
 func (p *pass) enterUnannounced(seen Seen) {
-	if ours, ok := mtasts.ParseID(seen.ID); ok && p.plausible(ours) && ours.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
-		p.Spec.LastID = seen.ID
-	}
+	p.raise(seen.ID)
 	if !p.known(seen.ID) {
 		p.open(seen.ID, seen.Policy, v1alpha1.OriginFound)
 	}
@@ -127,14 +126,9 @@ func (p *pass) known(id string) bool {
 	return p.entry(id) != nil
 }
 
-// plausible is also what follows soon upon the last id: a clock that ran ahead once leaves ids behind
-// that no other clock finds plausible, and one of them must not be minted again.
-func (p *pass) plausible(id mtasts.ID) bool {
-	return Plausible(id, p.now) || Plausible(id, mtasts.ID(p.Spec.LastID).Time())
-}
-
-// Plausible refuses ids of our form from the far future: whoever plants one in DNS must not drag our
-// ids along, at worst to the end of time, above which nothing can be minted.
-func Plausible(id mtasts.ID, now time.Time) bool {
-	return id.Time().Before(now.Add(24 * time.Hour))
+// raise makes lastID an id that was met anywhere, if that is greater and may be one of ours.
+func (p *pass) raise(text string) {
+	if id := mtasts.ID(text); p.believes(id) && id.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
+		p.Spec.LastID = text
+	}
 }

@@ -15,10 +15,14 @@ type pass struct {
 	Decision
 	o   Observation
 	now time.Time
-	t   Timings
+	// clock is now, or the API server's time if that is ahead: by a clock that is far behind no id is plausible.
+	clock time.Time
+	t     Timings
 
 	// fresh asks for a new id even for the same policy: the old one may stand for something else.
 	fresh bool
+	// copied is set if the publication is a copy of one that has announced something.
+	copied bool
 	// minted is set by a mint in this pass: nothing observed so far is about the new instance.
 	minted bool
 	// held is set while the wanted policy may not be published; what is current goes on meanwhile.
@@ -33,12 +37,18 @@ type pass struct {
 // far (nil: nothing) and is not changed. When the decision names a Need, the caller satisfies it
 // and decides again from the same spec; otherwise it writes Spec first and acts after that.
 func Decide(spec *v1alpha1.MTASTSPublicationSpec, o Observation, now time.Time, t Timings) Decision {
-	p := &pass{Decision: Decision{Spec: spec.DeepCopy(), TXT: TXTLeave}, o: o, now: now, t: t}
+	p := &pass{Decision: Decision{Spec: spec.DeepCopy(), TXT: TXTLeave}, o: o, now: now, clock: now, t: t}
+	if o.Clock.After(now) {
+		p.clock = o.Clock
+	}
 	if spec == nil && o.Claim == nil {
 		return p.Decision
 	}
 	// Each step either finishes the pass (false) or leaves the rest to the next one.
-	steps := []func() bool{p.begin, p.remember, p.trustOnlyOurs, p.sound, p.follow, p.notice, p.change, p.removing, p.heal, p.darken, p.spread, p.settle, p.retire}
+	steps := []func() bool{
+		p.begin, p.sane, p.remember, p.trustOnlyOurs, p.sound, p.follow, p.notice, p.change, p.removing, p.heal, p.darken,
+		p.spread, p.settle, p.retire,
+	}
 	for _, step := range steps {
 		if !step() {
 			break
@@ -62,7 +72,7 @@ func (p *pass) need(n Need) bool {
 // tokens: a smaller one never wins, so a fresh one is minted above both (I3).
 func (p *pass) trustOnlyOurs() bool {
 	g := p.o.Greater
-	unknown := g != nil && g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0
+	unknown := g != nil && g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0 && p.believes(g.ID)
 	// Of a copy that has announced nothing the original may have: its UID is written down with its first
 	// announcement. An operator that has just taken over cannot tell it from a beginning, and looks.
 	copied := p.Spec.UID != p.o.UID && !p.o.Begun
@@ -78,19 +88,18 @@ func (p *pass) trustOnlyOurs() bool {
 		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil
 	}
 	if copied && p.Spec.AnnouncedID != "" {
-		p.fresh = true
+		p.fresh, p.copied = true, true
 		p.warn(v1alpha1.ReasonRestored, "the publication was restored from a copy: a fresh id is minted, because the recorded one may be older than what senders hold")
 	}
 	if unknown { // even if DNS has told the id meanwhile: it does not tell the policy
-		if g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0 {
-			p.Spec.LastID = string(g.ID)
-		}
+		p.raise(string(g.ID))
 		p.found(string(g.ID))
 		if g.Policy != nil {
 			p.open(string(g.ID), *g.Policy, v1alpha1.OriginSeen)
 		}
 		p.fresh = true
 	}
+	p.planted()
 	return true
 }
 
@@ -124,10 +133,11 @@ func (p *pass) change() bool {
 	current := p.current()
 	wanted, ok := p.wanted()
 	if !ok || (current != nil && wanted.Equal(*current)) {
-		if p.fresh && current != nil {
-			p.mint(*current)
-		}
+		p.renew()
 		return true
+	}
+	if !p.paced(wanted) {
+		return current != nil
 	}
 	if !p.retiring {
 		isHeld, goOn := p.hold(current, wanted)
@@ -135,14 +145,19 @@ func (p *pass) change() bool {
 			return false
 		}
 		if isHeld {
-			if p.fresh && current != nil {
-				p.mint(*current)
-			}
+			p.renew()
 			return current != nil
 		}
 	}
 	p.mint(wanted)
 	return true
+}
+
+// renew mints a fresh id for the same policy if one is due.
+func (p *pass) renew() {
+	if current := p.current(); p.fresh && current != nil && p.paced(*current) {
+		p.mint(*current)
+	}
 }
 
 // wanted is the policy that should be current: the claim's, or, while retiring, mode none if
@@ -165,11 +180,17 @@ func (p *pass) mayBeCached() bool {
 }
 
 // mint records a new instance. The ids it supersedes stay open in the ledger until DNS and every
-// server have left them behind.
-func (p *pass) mint(policy mtasts.Policy) {
+// server have left them behind. It is false if no id is greater than all those before.
+func (p *pass) mint(policy mtasts.Policy) bool {
 	policy = policy.Canonical()
 	body := policy.String()
-	id := mtasts.MintID(p.now, mtasts.ID(p.Spec.LastID), body)
+	id, ok := mtasts.MintID(p.now, greatestOf(p.Spec, p.clock), body)
+	if !ok {
+		p.held = &held{reason: v1alpha1.ReasonClockOutOfRange, stalled: true, message: "no further id can be minted: the operator's clock says " +
+			shown(p.now) + ", and ids end with the year 2999; set the clock of its node right"}
+		return false
+	}
+	p.Minted, p.Overtook = true, p.overtaking()
 	p.supersede()
 	p.Spec.Current = &v1alpha1.Instance{
 		ID: string(id), Mode: v1alpha1.Mode(policy.Mode), MX: policy.MX,
@@ -178,6 +199,7 @@ func (p *pass) mint(policy mtasts.Policy) {
 	p.Spec.LastID = string(id)
 	p.fresh, p.minted = false, true
 	p.Events = append(p.Events, Event{Quiet: true, Reason: v1alpha1.ReasonMinted, Message: "mode " + string(policy.Mode) + " is being served under id " + string(id)})
+	return true
 }
 
 // notice enters what senders may have been given beside the current instance, and notes it if they
@@ -216,9 +238,10 @@ func (p *pass) heal() bool {
 	if !p.o.Servers.All() || p.wrongBody() {
 		return true
 	}
-	p.event(v1alpha1.ReasonReannounced, "a server or the policy URL was seen with another policy while id "+current.ID+" was announced: a fresh id makes senders fetch again")
-	p.mint(*p.current())
-	p.Spec.Contamination = nil
+	if p.paced(*p.current()) && p.mint(*p.current()) {
+		p.event(v1alpha1.ReasonReannounced, "a server or the policy URL was seen with another policy while id "+current.ID+" was announced: a fresh id makes senders fetch again")
+		p.Spec.Contamination = nil
+	}
 	return true
 }
 

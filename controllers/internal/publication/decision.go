@@ -58,6 +58,8 @@ type Decision struct {
 	Reason, Message string
 	// Stalled is set when the wait does not end by itself.
 	Stalled bool
+	// Minted says that the current instance has a fresh id, Overtook that somebody else's was greater before.
+	Minted, Overtook bool
 	// Need must be satisfied, and Decide asked again, before anything of this is carried out.
 	Need Need
 	// TXT says what to do with the id's record once Spec is written.

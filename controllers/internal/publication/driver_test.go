@@ -67,6 +67,8 @@ type world struct {
 	nullMX   bool
 	mxBroken bool
 
+	mints Mints
+
 	memory struct {
 		world  *World
 		dns    *DNS
@@ -82,6 +84,13 @@ type world struct {
 	events []Event
 	looks  map[Need]int
 	writes int
+	// gaveUp is the greatest id from the future that was replaced by a smaller one.
+	gaveUp mtasts.ID
+	// behind is the id that not every pod serves, behindSince since when.
+	behind      string
+	behindSince time.Time
+	// minted counts the ids.
+	minted int
 	// crash makes the next pass that writes the spec end right after that.
 	crash   bool
 	removed int
@@ -97,6 +106,7 @@ type pod struct {
 	ready       bool
 	terminating bool
 	silent      bool
+	forged      bool // it serves what somebody else wants
 	silentSince time.Time
 	instance    *v1alpha1.Instance
 	next        *v1alpha1.Instance
@@ -145,7 +155,7 @@ func (w *world) clock() time.Time { return w.now.Add(w.skew) }
 // restart forgets what the operator remembers; a new leader may have another clock.
 func (w *world) restart(skew time.Duration) {
 	w.memory.world, w.memory.dns, w.memory.mx, w.memory.public, w.memory.begun = nil, nil, nil, nil, ""
-	w.rest, w.restFor, w.skew, w.wake = time.Time{}, "", skew, w.now
+	w.rest, w.restFor, w.skew, w.wake, w.mints = time.Time{}, "", skew, w.now, Mints{}
 }
 
 // restore puts back a copy of the publication, as backup tools do: with another UID.
@@ -166,6 +176,7 @@ func (w *world) observe() Observation {
 	o := Observation{
 		UID: w.uid, Begun: w.uid == w.memory.begun, Claim: w.claim, World: w.memory.world, Public: w.memory.public, DNS: w.memory.dns, MX: w.memory.mx,
 		TXTObject: w.txt, Prepared: w.prepared, PreparedIn: time.Minute, TTLSeconds: w.ttl, Namespace: "mail", Word: w.word,
+		Pace: w.mints.Pace(w.clock(), w.tm), Clock: w.laterClock(),
 	}
 	if w.retirementHeld {
 		o.Held = &Held{}
@@ -178,12 +189,35 @@ func (w *world) observe() Observation {
 	}
 	if current := w.spec.Current; current != nil {
 		o.Servers = w.servers(current, w.spec.AnnouncedID == current.ID)
-	}
-	if w.shard != nil && mtasts.ID(w.shard.ID).Compare(mtasts.ID(w.spec.LastID)) > 0 {
-		o.Greater = &Greater{ID: mtasts.ID(w.shard.ID), Policy: new(PolicyOf(*w.shard))}
-	}
-	if id, ok := mtasts.ParseID(w.txt); ok && id.Compare(mtasts.ID(w.spec.LastID)) > 0 {
 		switch {
+		case o.Servers.All():
+			w.behind = ""
+		case w.behind != current.ID:
+			w.behind, w.behindSince = current.ID, w.clock()
+			fallthrough
+		default:
+			o.Servers.Since = w.behindSince
+		}
+	}
+	last := mtasts.ID(w.spec.LastID)
+	if w.shard != nil && mtasts.ID(w.shard.ID).Compare(last) > 0 {
+		g := &Greater{ID: mtasts.ID(w.shard.ID), Policy: new(PolicyOf(*w.shard))}
+		if g.ID.PlausibleAfter(last, o.Clock) {
+			o.Greater = g
+		} else if w.spec.Current == nil || g.ID != mtasts.ID(w.spec.Current.ID) {
+			o.Planted = g
+		}
+	}
+	seen := []string{w.txt}
+	for _, p := range w.pods {
+		if p.counted() && !p.silent {
+			seen = append(seen, p.id())
+		}
+	}
+	for _, text := range seen {
+		id := mtasts.ID(text)
+		switch {
+		case !id.PlausibleAfter(last, o.Clock) || id.Compare(last) <= 0:
 		case o.Greater == nil:
 			o.Greater = &Greater{ID: id}
 		case id.Compare(o.Greater.ID) > 0:
@@ -215,13 +249,15 @@ func (w *world) servers(current *v1alpha1.Instance, announced bool) Servers {
 			b.Problem = v1alpha1.ReasonProbeBlocked
 		case p.silent:
 			b.Problem = v1alpha1.ReasonReplicaUnreachable
+		case b.ID == current.ID:
+			continue
 		case mtasts.ID(b.ID).Compare(mtasts.ID(current.ID)) < 0:
 			b.Problem = v1alpha1.ReasonReplicaLagging
-			if announced && p.ready && b.ID != "" {
-				s.Older = append(s.Older, b.ID)
-			}
 		default:
-			continue
+			b.Problem = v1alpha1.ReasonWrongBytes
+		}
+		if !p.silent && announced && p.ready && b.ID != "" {
+			s.Older = append(s.Older, b.ID)
 		}
 		s.Behind = append(s.Behind, b)
 	}
@@ -297,6 +333,11 @@ func (w *world) clocks() (earlier, later time.Time) {
 		return w.now, w.clock()
 	}
 	return w.clock(), w.now
+}
+
+func (w *world) laterClock() time.Time {
+	_, later := w.clocks()
+	return later
 }
 
 func (w *world) confirm(o *Observation) {
@@ -479,6 +520,10 @@ func (w *world) apply(d Decision, changed bool) {
 	}
 	d.Spec.Domain = domain
 	if changed {
+		if d.Minted {
+			w.mints.Note(w.clock(), d.Overtook, w.tm)
+			w.minted++
+		}
 		w.write(d.Spec)
 		if w.crash {
 			w.crash = false
@@ -489,6 +534,9 @@ func (w *world) apply(d Decision, changed bool) {
 	w.serve()
 	switch d.TXT {
 	case TXTPublish:
+		if had := mtasts.ID(w.txt); had.Compare(mtasts.ID(d.Spec.AnnouncedID)) > 0 && had.PlausibleAfter(mtasts.ID(d.Spec.LastID), w.laterClock()) {
+			return // the fence: a greater id of ours stays
+		}
 		w.setTXT(d.Spec.AnnouncedID)
 	case TXTRemove:
 		w.setTXT("")
@@ -529,11 +577,21 @@ func (w *world) remove() {
 // serve writes the current instance to the shard, from where pods take it after their lag.
 func (w *world) serve() {
 	current := w.spec.Current
-	if current == nil || (w.shard != nil && mtasts.ID(current.ID).Compare(mtasts.ID(w.shard.ID)) <= 0) {
+	if current == nil || (w.shard != nil && w.shard.ID == current.ID) {
 		return
+	}
+	if w.shard != nil && mtasts.ID(w.shard.ID).Compare(mtasts.ID(current.ID)) > 0 {
+		g := Greater{ID: mtasts.ID(w.shard.ID), Policy: new(PolicyOf(*w.shard))}
+		if !g.Replaceable(w.spec, w.laterClock()) {
+			return
+		}
+		w.gaveUp = max(w.gaveUp, g.ID)
 	}
 	w.shard = current.DeepCopy()
 	for i, p := range w.pods {
+		if p.forged {
+			continue
+		}
 		p.next, p.due = w.shard, w.now.Add(w.podLag*time.Duration(i+1))
 	}
 }

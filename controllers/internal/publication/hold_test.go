@@ -12,7 +12,8 @@ import (
 
 // recordedID is the id of the current instance of recorded.
 func recordedID(p mtasts.Policy) string {
-	return string(mtasts.MintID(time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC), "", p.String()))
+	id, _ := mtasts.MintID(time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC), "", p.String())
+	return string(id)
 }
 
 // recorded is a publication whose current instance, if any, is in force.

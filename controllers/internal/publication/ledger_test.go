@@ -192,7 +192,7 @@ func TestTheLedgerMergesItsTwoOldestBeyondSixteen(t *testing.T) {
 	w.dnsStuck = true
 	for i := range 17 {
 		w.want(policy(mtasts.ModeEnforce, week+int64(i), mx1, mx2, fmt.Sprintf("%d.example.com", i+1)))
-		w.advance(2 * time.Second)
+		w.advance(61 * time.Second)
 	}
 	if len(w.spec.Ledger) != maxLedger {
 		t.Fatalf("%d entries, want %d", len(w.spec.Ledger), maxLedger)

@@ -169,7 +169,8 @@ type Servers struct {
 	Since time.Time
 	// Obstacle says why there can be no policy server in the namespace; "" if nothing is in its way.
 	Obstacle string
-	// Older lists older ids that pods which may get traffic were seen with.
+	// Older lists the ids other than the announced one that pods which may get traffic were seen with:
+	// older ones, and greater ones that nobody here has published.
 	Older []string
 }
 
@@ -184,10 +185,21 @@ type Behind struct {
 	Since time.Time
 }
 
-// All says whether every server pod serves the current instance, or a newer one (I1).
+// All says whether every server pod serves the current instance (I1).
 func (s Servers) All() bool { return s.Known && s.Ready > 0 && len(s.Behind) == 0 }
 
-// Greater is an id of ours found in a live object although the publication never minted it.
+// stuckSince is since when not all of them are known to serve the current instance; zero if that is not known.
+func (s Servers) stuckSince() time.Time {
+	since := s.Since
+	for _, b := range s.Behind {
+		if !b.Since.IsZero() && (since.IsZero() || b.Since.Before(since)) {
+			since = b.Since
+		}
+	}
+	return since
+}
+
+// Greater is an id of our form found in a live object although the publication never minted it.
 type Greater struct {
 	ID     mtasts.ID
 	Policy *mtasts.Policy
@@ -213,6 +225,10 @@ type Observation struct {
 	TXTObject string
 	// Greater is set after a live read of the publication confirmed that it does not know the id.
 	Greater *Greater
+	// Planted is the same for an id that no clock of ours can have told: it stood in a shard, and does not count.
+	Planted *Greater
+	// Pace says from when on ids may be minted.
+	Pace Pace
 	// Prepared is empty once the first public look may be made, else what it waits for.
 	Prepared string
 	// PreparedIn is how long that wait lasts at least, if known.
@@ -226,6 +242,9 @@ type Observation struct {
 	Trusted time.Time
 	// Latest is max(local clock, API server's Date) of that read.
 	Latest time.Time
+	// Clock is the later one of the local clock and the API server's, by its last answer of any kind: good
+	// enough to tell that an id is from the far future. Zero is the local clock.
+	Clock time.Time
 	// TTLSeconds is the TTL that the id's record is published with.
 	TTLSeconds int32
 	// Held is set while the policy's disappearance looks like an accident: no retirement begins.

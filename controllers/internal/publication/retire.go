@@ -160,7 +160,8 @@ func Ours(spec *v1alpha1.MTASTSPublicationSpec, ids []string) []string {
 	var out []string
 	for _, text := range ids {
 		id, ok := mtasts.ParseID(text)
-		if ok && id.Compare(mtasts.ID(spec.LastID)) <= 0 && !slices.Contains(spec.FoundIDs, text) {
+		announced := text == spec.AnnouncedID || text == spec.InForceID
+		if ok && (announced || (id.Compare(mtasts.ID(spec.LastID)) <= 0 && !slices.Contains(spec.FoundIDs, text))) {
 			out = append(out, text)
 		}
 	}

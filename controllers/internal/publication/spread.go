@@ -58,9 +58,8 @@ func (p *pass) served() bool {
 	reason, message := Lag(s, p.Spec.Current.ID)
 	p.wait(v1alpha1.StateServing, reason, message)
 	p.Stalled = s.Obstacle != ""
-	if len(s.Behind) > 0 && s.Behind[0].Problem != v1alpha1.ReasonReplicaLagging {
-		since := s.Behind[0].Since
-		p.Stalled = s.Behind[0].Problem == v1alpha1.ReasonProbeBlocked && p.now.Sub(since) >= p.t.BlockedPatience
+	if since := s.stuckSince(); !since.IsZero() {
+		p.Stalled = p.Stalled || p.now.Sub(since) >= p.t.BlockedPatience
 		p.again(max(since.Add(p.t.BlockedPatience).Sub(p.now), p.t.PollMost))
 	}
 	if p.o.ConfirmTried {
@@ -84,6 +83,9 @@ func Lag(s Servers, id string) (reason, message string) {
 			message += "is ready but does not answer the operator: check NetworkPolicies and service meshes between the operator and the pod's ports http and metrics"
 		case v1alpha1.ReasonWrongBytes:
 			message += "answers other bytes than id " + id + " stands for"
+			if b.ID != id {
+				message += ": it claims to serve " + orNothing(b.ID) + ", which this operator never published. Find out who runs it; the Deployment replaces a pod that is deleted"
+			}
 		default:
 			message += "serves " + orNothing(b.ID) + ", not yet id " + id
 		}
@@ -102,7 +104,7 @@ func orNothing(id string) string {
 	if id == "" {
 		return "nothing"
 	}
-	return "id " + id
+	return "id " + id[:min(len(id), maxFoundID)]
 }
 
 // reachable decides by the public look. While no id is visible only a policy that passes may be

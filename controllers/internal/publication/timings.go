@@ -70,6 +70,11 @@ type Timings struct {
 	Coalesce      time.Duration
 	CoalesceQuiet time.Duration
 	CoalesceMost  time.Duration
+	// MintBurst ids of a domain may be minted at once, and one each MintInterval after that. Not more than
+	// three in an OvertakeInterval have no other cause than a greater id of somebody else's.
+	MintBurst        int
+	MintInterval     time.Duration
+	OvertakeInterval time.Duration
 	// TellAfter is how long a change is on its way before its progress is told for the first time.
 	TellAfter time.Duration
 	// CRDPoll is how often a missing CRD is looked for.
@@ -109,6 +114,9 @@ func DefaultTimings() Timings {
 		Coalesce:         200 * time.Millisecond,
 		CoalesceQuiet:    500 * time.Millisecond,
 		CoalesceMost:     10 * time.Second,
+		MintBurst:        5,
+		MintInterval:     time.Minute,
+		OvertakeInterval: time.Hour,
 		TellAfter:        5 * time.Second,
 		CRDPoll:          10 * time.Second,
 	}

@@ -160,6 +160,7 @@ func (s *sim) checkHold(d publication.Decision) {
 	mx := s.mxSeen
 	switch {
 	case d.State != v1alpha1.StateHeld || mx == nil:
+	case d.Reason == v1alpha1.ReasonChangesTooFrequent || d.Reason == v1alpha1.ReasonForeignPublisher: // it waits its turn
 	case mx.Answer == publication.Unknown:
 		if s.clock().Sub(mx.Since) > s.tm.MXPatience {
 			s.fail("a change is held since %s because the MX records cannot be looked up (I8)", mx.Since)

@@ -31,6 +31,10 @@ type checks struct {
 	// hour is when writesBefore were counted.
 	hour         time.Time
 	writesBefore int
+	// led is since when the operator leads, mintedAt and overtookAt are the last times it minted, and minted above
+	// somebody else's id.
+	led                  time.Time
+	mintedAt, overtookAt []time.Time
 	// healed is when a fresh id was minted last for what had been seen wrong.
 	healed time.Time
 	// dates are what was said about the MX hosts by datesOf.
@@ -152,7 +156,8 @@ func (s *sim) checkDecision(d publication.Decision) {
 	if d.Need != publication.NeedNothing || d.Reason == v1alpha1.ReasonObserving {
 		return
 	}
-	if d.State == v1alpha1.StateHeld || (current != nil && current.Mode == v1alpha1.ModeEnforce) {
+	waits := d.Reason == v1alpha1.ReasonChangesTooFrequent || d.Reason == v1alpha1.ReasonForeignPublisher // between two that do not enforce
+	if (d.State == v1alpha1.StateHeld && !waits) || (current != nil && current.Mode == v1alpha1.ModeEnforce) {
 		s.fail("leaving enforce is blocked: %s %s (I8)", d.Reason, d.Message)
 	}
 }
@@ -164,13 +169,15 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 		switch {
 		case seen && cmp.Diff(known, *i) != "":
 			s.fail("id %s names two instances (I3):\n%s", i.ID, cmp.Diff(known, *i))
+		case seen && !mtasts.ID(i.ID).Plausible(s.now): // given up, and met again in a copy: it is the same instance
 		case seen && (before == nil || before.Current == nil || before.Current.ID != i.ID):
 			s.fail("id %s is used again (I3)", i.ID)
-		case !seen && mtasts.ID(i.ID).Compare(s.greatest) <= 0:
+		case !seen && mtasts.ID(i.ID).Compare(s.greatest) <= 0 && !s.greatest.GivesWay(mtasts.ID(i.ID), s.laterClock()):
 			s.fail("minted %s after %s (I3)", i.ID, s.greatest)
 		case !seen:
 			s.minted[i.ID], s.greatest = *i.DeepCopy(), mtasts.ID(i.ID)
 			s.tell("operator: minted %s: %s %v %d", i.ID, i.Mode, i.MX, i.MaxAgeSeconds)
+			s.checkPace()
 			s.checkCause(before, *i)
 			s.checkHarm(before, *i)
 		}
@@ -191,7 +198,28 @@ func (s *sim) checkCause(before *v1alpha1.MTASTSPublicationSpec, i v1alpha1.Inst
 	if before != nil && before.Current != nil && before.Current.Body == i.Body && !s.fresh && before.Contamination == nil && !s.exceeded {
 		s.fail("id %s takes the place of %s, which means the same (I3)", i.ID, before.Current.ID)
 	}
+	if before != nil && before.Current != nil && before.Current.Body == i.Body && !s.fresh && s.rivalled && before.Contamination == nil {
+		s.overtookAt = s.often(append(s.overtookAt, s.now), time.Hour, 3, "somebody else's id is exceeded")
+	}
 	s.fresh = false
+}
+
+// checkPace makes sure that ids do not run ahead of the clock, whoever edits the policy how often. A minute may
+// see the burst, and one that leaves enforce after each that entered it.
+func (s *sim) checkPace() {
+	s.mintedAt = s.often(append(s.mintedAt, s.now), time.Minute, 2*(s.tm.MintBurst+1), "an id is minted")
+}
+
+// often keeps the times within the last period, which are at most so many. A new leader, or a clock that was
+// stepped, begins anew.
+func (s *sim) often(times []time.Time, period time.Duration, most int, what string) []time.Time {
+	times = slices.DeleteFunc(times, func(t time.Time) bool {
+		return s.now.Sub(t) >= period || !t.After(s.led) || t.Before(s.stepped)
+	})
+	if len(times) > most {
+		s.fail("%s %d times within %s", what, len(times), period)
+	}
+	return times
 }
 
 // checkHealed makes sure that a pod that flaps does not make ids flap (I10).
@@ -204,7 +232,7 @@ func (s *sim) checkHealed() {
 
 // checkRecorded makes sure that nothing is served that no publication ever had (I4).
 func (s *sim) checkRecorded(p *pod, i *v1alpha1.Instance) {
-	if _, recorded := s.minted[i.ID]; !recorded {
+	if _, recorded := s.minted[i.ID]; !recorded && !s.forgeries[i.ID] {
 		s.fail("%s serves id %s, which was never recorded (I4)", p.name, i.ID)
 	}
 }
@@ -235,7 +263,7 @@ func (s *sim) checkTXT(id string) {
 	if id == s.givenUp {
 		s.fail("id %s is in its object again, although it was given up (I6)", id)
 	}
-	if mtasts.ID(id).Compare(mtasts.ID(s.txt)) < 0 {
+	if had := mtasts.ID(s.txt); mtasts.ID(id).Compare(had) < 0 && !had.GivesWay(mtasts.ID(id), s.laterClock()) {
 		s.fail("TXT %s goes over the greater %s (I3)", id, s.txt)
 	}
 	if id == s.spec.InForceID {

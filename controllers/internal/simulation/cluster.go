@@ -19,6 +19,8 @@ type cluster struct {
 	shard          *v1alpha1.Instance
 	pods           []*pod
 	retirementHeld bool
+	// forgeries are ids that somebody planted.
+	forgeries map[string]bool
 	// era is another one when no kubelet can have anything of before.
 	era int
 }
@@ -35,6 +37,9 @@ type pod struct {
 	silent, lost bool
 	silentSince  time.Time
 	holds        *v1alpha1.Instance
+	// forged pods are somebody else's: no kubelet brings them anything. One that vies always answers a greater
+	// id than the operator knows.
+	forged, vies bool
 	// syncing is set while the kubelet has read a shard that the pod does not serve yet.
 	syncing bool
 	stale   *episode
@@ -53,7 +58,7 @@ func (p *pod) id() string {
 // sync lets the kubelet bring the pod what the shard holds, in two steps: what is read is served a
 // while later, whatever was written meanwhile.
 func (s *sim) sync(p *pod, lag time.Duration) {
-	if p.syncing || p.lost {
+	if p.syncing || p.lost || p.forged {
 		return
 	}
 	p.syncing = true
@@ -61,10 +66,11 @@ func (s *sim) sync(p *pod, lag time.Duration) {
 		read, era := s.shard, s.era
 		s.after(s.within(lag), func() {
 			p.syncing = false
-			if p.lost || read == nil || s.shard == nil {
+			if p.lost || p.forged || read == nil || s.shard == nil {
 				return
 			}
-			if era == s.era && mtasts.ID(p.id()).Compare(mtasts.ID(read.ID)) < 0 { // a server never goes back
+			have := mtasts.ID(p.id())
+			if era == s.era && (have.Compare(mtasts.ID(read.ID)) < 0 || have.GivesWay(mtasts.ID(read.ID), s.now)) { // a server never goes back
 				s.checkRecorded(p, read)
 				p.holds, p.stale = read, nil
 				s.heard()
@@ -135,6 +141,9 @@ func (s *sim) ask() {
 	}
 	s.reports = map[string]report{}
 	for _, p := range s.pods {
+		if p.vies && s.spec != nil && p.id() <= s.spec.LastID {
+			p.holds = s.under(p.holds, mtasts.ID(s.spec.LastID).Time().Add(time.Second))
+		}
 		s.reports[p.name] = report{id: p.id(), silent: p.silent, silentSince: p.silentSince}
 	}
 }
@@ -169,13 +178,15 @@ func (s *sim) servers(current *v1alpha1.Instance, announced bool) publication.Se
 			b.Problem = v1alpha1.ReasonProbeBlocked
 		case r.silent:
 			b.Problem = v1alpha1.ReasonReplicaUnreachable
+		case r.id == current.ID:
+			continue
 		case mtasts.ID(r.id).Compare(mtasts.ID(current.ID)) < 0:
 			b.Problem = v1alpha1.ReasonReplicaLagging
-			if announced && p.ready && r.id != "" {
-				out.Older = append(out.Older, r.id)
-			}
 		default:
-			continue
+			b.Problem = v1alpha1.ReasonWrongBytes
+		}
+		if !r.silent && announced && p.ready && r.id != "" {
+			out.Older = append(out.Older, r.id)
 		}
 		out.Behind = append(out.Behind, b)
 	}

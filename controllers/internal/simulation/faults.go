@@ -27,6 +27,8 @@ func (s *sim) lasting() time.Duration {
 
 func (s *sim) goWrong() {
 	switch what := s.rnd.IntN(100); {
+	case what < 3:
+		s.forge()
 	case what < 28:
 		s.podFault()
 	case what < 45:
@@ -53,10 +55,12 @@ func (s *sim) goWrong() {
 				s.want(s.nextPolicy())
 			}
 		})
-	case what < 94:
+	case what < 93:
 		s.edited()
-	case what < 96:
+	case what < 95:
 		s.forsake()
+	case what < 96:
+		s.war(s.nextPolicy(), s.nextPolicy(), s.now.Add(s.within(3*time.Minute)))
 	default:
 		s.retirementHeld = !s.retirementHeld
 		s.tell("retirements held %t", s.retirementHeld)
@@ -221,7 +225,9 @@ func (s *sim) edited() {
 		return
 	}
 	id := ""
-	if last := mtasts.ID(s.spec.LastID).Time(); s.chance(2) && !last.IsZero() {
+	if s.chance(3) {
+		id = "29991231235959deadbeef"
+	} else if last := mtasts.ID(s.spec.LastID).Time(); s.chance(2) && !last.IsZero() {
 		id = last.Add(time.Hour).Format("20060102150405") + "deadbeef"
 	}
 	s.former[id] = id != ""

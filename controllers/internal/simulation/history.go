@@ -24,6 +24,7 @@ func (s *sim) populate() {
 	s.tm.PollMost, s.tm.MXFresh = 10*time.Minute, 30*time.Minute
 	s.minted, s.parsed = map[string]v1alpha1.Instance{}, map[string]mtasts.Policy{}
 	s.reports = map[string]report{}
+	s.forgeries = map[string]bool{}
 	s.former, s.lost, s.vouched = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	s.upsertOnly = s.chance(8)
 	s.ttl = pick(s, time.Minute, 5*time.Minute, time.Hour, 4*time.Hour)

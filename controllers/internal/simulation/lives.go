@@ -132,7 +132,7 @@ func (s *sim) moveTo(spec *v1alpha1.MTASTSPublicationSpec) {
 	}
 	s.greatest = mtasts.ID(spec.LastID)
 	for _, id := range s.liveIDs() {
-		if ours, ok := mtasts.ParseID(id); ok && ours.Compare(s.greatest) > 0 {
+		if ours := mtasts.ID(id); ours.PlausibleAfter(s.greatest, s.laterClock()) && ours.Compare(s.greatest) > 0 {
 			s.greatest = ours
 		}
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
-	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
 
 // satisfy finds out what the decision needs.
@@ -57,11 +56,6 @@ func (s *sim) confirm(o *publication.Observation) {
 	o.Trusted, o.Latest = s.bounds()
 	current := s.spec.Current
 	o.Servers = s.servers(current, false)
-	for _, p := range s.pods {
-		if p.counted() && !p.silent && mtasts.ID(p.id()).Compare(mtasts.ID(current.ID)) > 0 {
-			o.Servers.Behind = append(o.Servers.Behind, publication.Behind{Pod: p.name, Problem: v1alpha1.ReasonWrongBytes, ID: p.id()})
-		}
-	}
 	if o.Servers.All() {
 		o.Confirmed = current.ID
 	}

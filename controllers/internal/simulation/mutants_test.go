@@ -95,7 +95,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I3", name: "an id does not exceed the last one", file: "decide.go",
-		old: "mtasts.MintID(p.now, mtasts.ID(p.Spec.LastID), body)", new: "mtasts.MintID(p.now, \"\", body)",
+		old: "mtasts.MintID(p.now, greatestOf(p.Spec, p.clock), body)", new: "mtasts.MintID(p.now, \"\", body)",
 	},
 	{
 		promise: "I3", name: "the record of a stale leader is believed against a greater id in a live object", file: "decide.go",
@@ -107,7 +107,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I3", name: "a restored copy needs no fresh id", file: "decide.go",
-		old: "p.Spec.AnnouncedID != \"\" {\n		p.fresh = true\n", new: "p.Spec.AnnouncedID != \"\" {\n",
+		old: "p.fresh, p.copied = true, true", new: "p.copied = true",
 	},
 	{
 		promise: "I6", name: "a restored copy goes on with the retirement it was in", file: "decide.go",
@@ -120,6 +120,30 @@ var mutants = []mutant{
 	{
 		promise: "I6", name: "a word about another disappearance counts", file: "retire.go",
 		old: "	return err == nil && !gone.After(by)\n", new: "	_ = by\n	return err == nil\n",
+	},
+	{
+		promise: "I3", name: "an id of the far future is believed", file: "sane.go",
+		old: "	return id.PlausibleAfter(mtasts.ID(p.Spec.LastID), p.clock)\n", new: "	_ = id\n	return true\n",
+	},
+	{
+		promise: "I3", name: "ids of a clock that ran ahead are given up", file: "sane.go",
+		old: "if last := mtasts.ID(spec.LastID); last != \"\" && !last.Conceivable(clock) {", new: "if last := mtasts.ID(spec.LastID); last != \"\" && !last.Plausible(clock) {",
+	},
+	{
+		promise: "I3", name: "there is no pace", file: "pace.go",
+		old: "	if wait <= 0 {\n", new: "	if wait <= time.Minute {\n",
+	},
+	{
+		promise: "I3", name: "somebody else's ids are exceeded for ever", file: "pace.go",
+		old: "if o := p.o.Pace.Overtake; o.After(next) &&", new: "if o := p.o.Pace.Overtake; false &&",
+	},
+	{
+		promise: "I8", name: "leaving enforce waits for its turn", file: "pace.go",
+		old: "	if leaving || p.copied {\n", new: "	if (leaving && false) || p.copied {\n",
+	},
+	{
+		promise: "I5", name: "what was planted in a shard is replaced before it is on record", file: "sane.go",
+		old: "	return g.Policy == nil || g.Policy.Mode", new: "	return true || g.Policy.Mode",
 	},
 	{
 		promise: "I3", name: "every new leader mints a fresh id", file: "decide.go",
@@ -164,7 +188,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I5", name: "only the TTL of now counts", file: "begin.go",
-		old: "	p.Spec.TTLMaxSeconds = max(p.Spec.TTLMaxSeconds, p.o.TTLSeconds)\n", new: "	p.Spec.TTLMaxSeconds = p.o.TTLSeconds\n",
+		old: "	p.seenTTL(time.Duration(p.o.TTLSeconds) * time.Second)\n", new: "	p.Spec.TTLMaxSeconds = p.o.TTLSeconds\n",
 	},
 	{
 		promise: "I5", name: "an overflow covers what either entry covers", file: "ledger.go",

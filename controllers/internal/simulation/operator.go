@@ -34,8 +34,13 @@ type operator struct {
 	crash   bool
 	returns time.Time
 	uids    int
-	// exceeded is set while a live object carries a greater id than the publication knows.
-	exceeded bool
+	mints   publication.Mints
+	// unserved is the id that not every pod serves, unservedSince since when.
+	unserved      string
+	unservedSince time.Time
+	// exceeded is set while a live object carries a greater id than the publication knows, rivalled if that is
+	// one of somebody who publishes the domain as well.
+	exceeded, rivalled bool
 }
 
 // clock is the operator's, which may be wrong.
@@ -45,6 +50,7 @@ func (s *sim) clock() time.Time { return s.now.Add(s.skew) }
 func (s *sim) restart(skew time.Duration) {
 	s.setClock(skew)
 	s.operator = operator{tm: s.tm, uids: s.uids, last: s.last, returns: s.returns}
+	s.led = s.now
 	s.ask()
 	s.wakeIn(0)
 }
@@ -99,6 +105,7 @@ func (s *sim) observe() publication.Observation {
 	o := publication.Observation{
 		UID: s.uid, Begun: s.uid == s.begun, Claim: s.claim, World: s.world, Public: s.public, DNS: s.dns, MX: s.mxSeen,
 		TXTObject: s.txt, TTLSeconds: int32(s.ttl.Seconds()), Namespace: "mail", Word: s.word,
+		Clock: s.laterClock(), Pace: s.mints.Pace(s.clock(), s.tm),
 	}
 	if s.retirementHeld {
 		o.Held = &publication.Held{}
@@ -108,9 +115,19 @@ func (s *sim) observe() publication.Observation {
 	}
 	if c := s.spec.Current; c != nil {
 		o.Servers = s.servers(c, s.spec.AnnouncedID == c.ID)
+		switch {
+		case o.Servers.All():
+			s.unserved = ""
+		case s.unserved != c.ID:
+			s.unserved, s.unservedSince = c.ID, s.clock()
+			fallthrough
+		default:
+			o.Servers.Since = s.unservedSince
+		}
 	}
-	o.Greater = s.greater()
-	s.exceeded = o.Greater != nil
+	o.Greater, o.Planted = s.greater(), s.planted()
+	s.rivalled = o.Greater != nil || mtasts.ID(s.spec.LastID).Compare(mtasts.ID(idOf(s.spec))) > 0
+	s.exceeded = s.rivalled || o.Planted != nil
 	if s.certificate {
 		o.Prepared = "waiting for the policy host's certificate"
 	}
@@ -120,17 +137,24 @@ func (s *sim) observe() publication.Observation {
 // greater is the greatest id of ours in a live object that the publication does not know.
 func (s *sim) greater() *publication.Greater {
 	var out *publication.Greater
-	last := mtasts.ID(s.spec.LastID)
-	if i := s.shard; i != nil && mtasts.ID(i.ID).Compare(last) > 0 {
+	recorded := mtasts.ID(s.spec.LastID)
+	last := recorded
+	believed := func(id mtasts.ID) bool { return id.PlausibleAfter(recorded, s.laterClock()) }
+	if i := s.shard; i != nil && mtasts.ID(i.ID).Compare(last) > 0 && believed(mtasts.ID(i.ID)) {
 		out, last = &publication.Greater{ID: mtasts.ID(i.ID), Policy: new(publication.PolicyOf(*i))}, mtasts.ID(i.ID)
 	}
 	seen := []string{s.txt}
 	if s.dns != nil {
 		seen = append(seen, s.dns.IDs...)
 	}
+	for _, r := range s.reports {
+		if !r.silent {
+			seen = append(seen, r.id)
+		}
+	}
 	for _, text := range seen {
-		id, ok := mtasts.ParseID(text)
-		if !ok || id.Compare(last) <= 0 || (text != s.txt && !publication.Plausible(id, s.clock())) {
+		id := mtasts.ID(text)
+		if id.Compare(last) <= 0 || !believed(id) {
 			continue
 		}
 		above := &publication.Greater{ID: id}
@@ -140,6 +164,22 @@ func (s *sim) greater() *publication.Greater {
 		out, last = above, id
 	}
 	return out
+}
+
+// planted is what stands in the shard under an id that cannot be ours.
+func (s *sim) planted() *publication.Greater {
+	i := s.shard
+	if i == nil || i.ID == idOf(s.spec) || mtasts.ID(i.ID).Compare(mtasts.ID(s.spec.LastID)) <= 0 ||
+		mtasts.ID(i.ID).PlausibleAfter(mtasts.ID(s.spec.LastID), s.laterClock()) {
+		return nil
+	}
+	return &publication.Greater{ID: mtasts.ID(i.ID), Policy: new(publication.PolicyOf(*i))}
+}
+
+// laterClock is the later one of the operator's clock and the API server's.
+func (s *sim) laterClock() time.Time {
+	_, later := s.bounds()
+	return later
 }
 
 // apply writes first and acts after that (I4).
@@ -173,6 +213,9 @@ func (s *sim) apply(d publication.Decision) {
 	if s.claim != nil || d.WordSpent {
 		s.word = ""
 	}
+	if d.Minted {
+		s.mints.Note(s.clock(), d.Overtook, s.tm)
+	}
 	if !reflect.DeepEqual(d.Spec, s.spec) {
 		s.write(d.Spec)
 		if s.crash {
@@ -185,6 +228,9 @@ func (s *sim) apply(d publication.Decision) {
 	s.serve()
 	switch d.TXT {
 	case publication.TXTPublish:
+		if had := mtasts.ID(s.txt); had.Compare(mtasts.ID(d.Spec.AnnouncedID)) > 0 && had.PlausibleAfter(mtasts.ID(d.Spec.LastID), s.laterClock()) {
+			return // the fence: a greater id of ours stays
+		}
 		s.setTXT(d.Spec.AnnouncedID)
 	case publication.TXTRemove:
 		s.setTXT("")
@@ -224,8 +270,13 @@ func (s *sim) write(spec *v1alpha1.MTASTSPublicationSpec) {
 // serve writes the current instance to the shard, never over a greater one.
 func (s *sim) serve() {
 	c := s.spec.Current
-	if c == nil || (s.shard != nil && mtasts.ID(c.ID).Compare(mtasts.ID(s.shard.ID)) <= 0) {
+	if i := s.shard; c == nil || (i != nil && i.ID == c.ID) {
 		return
+	} else if i != nil && mtasts.ID(c.ID).Compare(mtasts.ID(i.ID)) < 0 {
+		have := publication.Greater{ID: mtasts.ID(i.ID), Policy: new(publication.PolicyOf(*i))}
+		if !have.Replaceable(s.spec, s.laterClock()) {
+			return
+		}
 	}
 	s.shard = c.DeepCopy()
 	s.Writes++
