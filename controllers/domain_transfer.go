@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 )
 
 // handOver gives the domain to the namespace that the publication's annotation names: what was promised
@@ -22,6 +23,9 @@ func (r *domainReconciler) handOver(ctx context.Context, s *scope) error {
 		return err
 	}
 	spec := s.publication.Spec.DeepCopy()
+	if publication.Sane(spec, s.observation.Latest, r.Timings) != nil {
+		return r.correct(ctx, s, spec)
+	}
 	// Without its UID the copy counts as restored: the heir looks at the world, and mints above all
 	// that it finds. Nothing is in force there until its own servers have it.
 	spec.UID, spec.InForceID = "", ""
@@ -42,6 +46,21 @@ func (r *domainReconciler) handOver(ctx context.Context, s *scope) error {
 	}
 	r.recorder.Eventf(s.heir, s.publication, "Normal", v1alpha1.ReasonAdopted, "Transfer", "%s is handed over from namespace %s", s.domain, s.publication.Namespace)
 	return r.removeAll(ctx, s)
+}
+
+// correct writes the record down without what was planted there, before it is handed over: the heir gets neither
+// ids nor dates that nobody can wait for. What is handed over is then the same after a crash, too.
+func (r *domainReconciler) correct(ctx context.Context, s *scope, spec *v1alpha1.MTASTSPublicationSpec) error {
+	updated := s.publication.DeepCopy()
+	updated.Spec = *spec
+	patch := client.MergeFromWithOptions(s.publication, client.MergeFromWithOptimisticLock{})
+	if err := r.client.Patch(ctx, updated, patch); err != nil {
+		return fmt.Errorf("correcting publication %s: %w", s.domain, err)
+	}
+	s.memory.keep(updated)
+	r.recorder.Eventf(s.publication, nil, corev1.EventTypeWarning, v1alpha1.ReasonRecordCorrected, "Transfer",
+		"the publication of %s held what no operator can have written, and was corrected before it is handed over", s.domain)
+	return nil
 }
 
 // sameCopy makes sure that what is there already is the copy, made before a crash, and not a

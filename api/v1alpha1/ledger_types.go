@@ -40,6 +40,7 @@ type LedgerEntry struct {
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=31557600
 	MaxAgeSeconds int32 `json:"maxAgeSeconds"`
 
 	// origin says how it came here.

@@ -42,6 +42,7 @@ type MTASTSPublicationSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]*$`
 	LastID string `json:"lastID,omitempty"`
 
 	// current is the instance that is served, or about to be: recorded before anything serves it.
@@ -53,6 +54,7 @@ type MTASTSPublicationSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]*$`
 	AnnouncedID string `json:"announcedID,omitempty"`
 
 	// announcedAt is when that was.
@@ -64,6 +66,7 @@ type MTASTSPublicationSpec struct {
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]*$`
 	InForceID string `json:"inForceID,omitempty"`
 
 	// foundIDs are ids that DNS answered for this domain before the operator announced any.
@@ -74,10 +77,12 @@ type MTASTSPublicationSpec struct {
 	// +kubebuilder:validation:items:MaxLength=255
 	FoundIDs []string `json:"foundIDs,omitempty"`
 
-	// ttlMaxSeconds is the greatest TTL of the id's TXT record that was ever published or seen.
+	// ttlMaxSeconds is the greatest TTL of the id's TXT record that was ever
+	// published or seen: at most a week, for resolvers keep no record longer.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=604800
 	TTLMaxSeconds int32 `json:"ttlMaxSeconds,omitempty"`
 
 	// ledger lists superseded enforce instances that senders may still hold.
@@ -135,6 +140,7 @@ type Instance struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]*$`
 	ID string `json:"id,omitempty"`
 
 	// mode of the policy.
@@ -155,6 +161,7 @@ type Instance struct {
 	//
 	// +required
 	// +kubebuilder:validation:Minimum=86400
+	// +kubebuilder:validation:Maximum=31557599
 	MaxAgeSeconds int32 `json:"maxAgeSeconds,omitempty"`
 
 	// body is the file, byte for byte.
@@ -172,6 +179,7 @@ type Contamination struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z]*$`
 	ID string `json:"id,omitempty"`
 
 	// seenAt is when it was last seen.

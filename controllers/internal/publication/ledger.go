@@ -203,7 +203,11 @@ func (p *pass) datedTooLate(e v1alpha1.LedgerEntry) bool {
 // cachedFor is how long an entry may be held after DNS and all servers left it: resolvers answer
 // its id for a TTL, and a sender that asked in the last moment keeps it for max_age.
 func (p *pass) cachedFor(e v1alpha1.LedgerEntry) time.Duration {
-	return time.Duration(p.Spec.TTLMaxSeconds)*time.Second + time.Duration(e.MaxAgeSeconds)*time.Second + p.t.LedgerSlack
+	return cachedFor(p.Spec, e, p.t)
+}
+
+func cachedFor(spec *v1alpha1.MTASTSPublicationSpec, e v1alpha1.LedgerEntry, t Timings) time.Duration {
+	return time.Duration(spec.TTLMaxSeconds)*time.Second + time.Duration(e.MaxAgeSeconds)*time.Second + t.LedgerSlack
 }
 
 // elsewhere is for how long resolvers may go on asking servers that nobody else asks any more. Who leaves moves

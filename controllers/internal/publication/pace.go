@@ -2,7 +2,6 @@ package publication
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
@@ -23,6 +22,8 @@ type Pace struct {
 type Mints struct {
 	// full is when nothing of the burst is used up any more.
 	full time.Time
+	// last is when this was asked or told last.
+	last time.Time
 	// overtook are the last ids that had to exceed somebody else's, the oldest first.
 	overtook []time.Time
 }
@@ -33,13 +34,12 @@ const overtakeMost = 3
 
 // Note counts an id that was minted.
 func (m *Mints) Note(now time.Time, overtook bool, t Timings) {
-	burst := time.Duration(t.MintBurst) * t.MintInterval
-	full := m.fullBy(now, t)
-	if full.Before(now) {
-		full = now
+	m.follow(now)
+	if m.full.Before(now) {
+		m.full = now
 	}
-	m.full = full.Add(t.MintInterval)
-	if most := now.Add(burst); m.full.After(most) {
+	m.full = m.full.Add(t.MintInterval)
+	if most := now.Add(time.Duration(t.MintBurst) * t.MintInterval); m.full.After(most) {
 		m.full = most // who leaves enforce need not wait, and nobody waits longer for it
 	}
 	if overtook {
@@ -49,25 +49,28 @@ func (m *Mints) Note(now time.Time, overtook bool, t Timings) {
 
 // Pace is from when on the next id may be minted.
 func (m *Mints) Pace(now time.Time, t Timings) Pace {
+	m.follow(now)
 	var p Pace
-	if next := m.fullBy(now, t).Add(-time.Duration(t.MintBurst-1) * t.MintInterval); next.After(now) {
+	if next := m.full.Add(-time.Duration(t.MintBurst-1) * t.MintInterval); next.After(now) {
 		p.Next = next
 	}
 	if len(m.overtook) == overtakeMost {
-		oldest := slices.MinFunc([]time.Time{m.overtook[0], now}, time.Time.Compare) // the clock may have been set back
-		if next := oldest.Add(t.OvertakeInterval); next.After(now) {
+		if next := m.overtook[0].Add(t.OvertakeInterval); next.After(now) {
 			p.Overtake = next
 		}
 	}
 	return p
 }
 
-// fullBy is when the burst is unused again, also if the clock was set back.
-func (m *Mints) fullBy(now time.Time, t Timings) time.Time {
-	if most := now.Add(time.Duration(t.MintBurst) * t.MintInterval); m.full.After(most) {
-		return most
+// follow goes along with a clock that is set back: nobody waits until it has come so far again.
+func (m *Mints) follow(now time.Time) {
+	if back := m.last.Sub(now); back > 0 {
+		m.full = m.full.Add(-back)
+		for i := range m.overtook {
+			m.overtook[i] = m.overtook[i].Add(-back)
+		}
 	}
-	return m.full
+	m.last = now
 }
 
 // paced says whether an id for wanted may be minted now. Leaving enforce never waits, and a copy of the

@@ -35,11 +35,24 @@ func TestAFewIDsAtOnceAndThenOneAMinute(t *testing.T) {
 	if next, want := m.Pace(now, tm).Next, now.Add(tm.MintInterval); next.After(want) {
 		t.Errorf("what did not wait makes the next one wait until %s, want %s", next, want)
 	}
-	if next := m.Pace(now.Add(-day), tm).Next; next.After(now.Add(-day + tm.MintInterval)) {
-		t.Errorf("a clock that is set back makes the next one wait until %s", next)
+	now = now.Add(-day)
+	if next, want := m.Pace(now, tm).Next, now.Add(tm.MintInterval); !next.Equal(want) {
+		t.Errorf("once the clock is set back the next one waits until %s, want %s", next, want)
 	}
-	if p := m.Pace(now.Add(time.Hour), tm); p != (Pace{}) {
-		t.Errorf("an hour later: %+v", p)
+	if p := m.Pace(now.Add(tm.MintInterval), tm); p != (Pace{}) {
+		t.Errorf("a minute later: %+v", p)
+	}
+}
+
+func TestAClockThatIsSetBackDelaysNoEdit(t *testing.T) {
+	w := newWorld(t)
+	w.inForce(enforce(mx1, mx2))
+	w.advance(time.Hour)
+	w.skew = -2 * day // under the operator that there is
+	began := w.now
+	w.inForce(enforce(mx1, mx2, mx3))
+	if took := w.now.Sub(began); took > 2*time.Minute {
+		t.Errorf("it took %s", took)
 	}
 }
 
@@ -58,12 +71,13 @@ func TestThreeIDsAnHourExceedSomebodyElses(t *testing.T) {
 	if got := m.Pace(now, tm).Overtake; !got.Equal(start.Add(time.Hour)) {
 		t.Errorf("the fourth at %s", got)
 	}
-	if got := m.Pace(start.Add(-day), tm).Overtake; got.After(start.Add(-day + time.Hour)) {
-		t.Errorf("a clock that is set back makes it wait until %s", got)
-	}
 	m.Note(start.Add(time.Hour), true, tm)
 	if got := m.Pace(start.Add(time.Hour), tm).Overtake; !got.Equal(start.Add(70 * time.Minute)) {
 		t.Errorf("the fifth at %s", got)
+	}
+	now = start.Add(time.Hour - day)
+	if got := m.Pace(now, tm).Overtake; !got.Equal(now.Add(10 * time.Minute)) {
+		t.Errorf("once the clock is set back it waits until %s", got)
 	}
 }
 

@@ -19,9 +19,9 @@ const (
 )
 
 // Sane takes out of a record what no operator can have written: somebody planted it, or had the
-// publication handed over with it. What senders may hold stays, whatever it says. clock is the later of the
-// clocks that are known. It returns what was wrong, as sentences.
-func Sane(spec *v1alpha1.MTASTSPublicationSpec, clock time.Time) (wrong []string) {
+// publication handed over with it. What senders may hold stays, whatever it says: only how long they may is
+// bounded. clock is the later of the clocks that are known. It returns what was wrong, as sentences.
+func Sane(spec *v1alpha1.MTASTSPublicationSpec, clock time.Time, t Timings) (wrong []string) {
 	if last := mtasts.ID(spec.LastID); last != "" && !last.Conceivable(clock) {
 		spec.LastID = string(greatestOf(spec, clock))
 		wrong = append(wrong, fmt.Sprintf("its lastID was %.40q, which no clock has told yet: the next id follows upon %q", last, spec.LastID))
@@ -31,14 +31,25 @@ func Sane(spec *v1alpha1.MTASTSPublicationSpec, clock time.Time) (wrong []string
 		wrong = append(wrong, fmt.Sprintf("its ttlMaxSeconds was %d, which no resolver keeps a record for: %d counts", ttl, spec.TTLMaxSeconds))
 	}
 	for i := range spec.Ledger {
-		e := &spec.Ledger[i]
-		if age := e.MaxAgeSeconds; age < 0 || age > unknownMaxAge {
-			e.MaxAgeSeconds = min(max(age, 0), unknownMaxAge)
-			wrong = append(wrong, fmt.Sprintf("ledger entry %.40q was to be kept for %d seconds, which no sender does: %d count", e.ID, age, e.MaxAgeSeconds))
-		}
+		wrong = append(wrong, saneEntry(spec, &spec.Ledger[i], clock, t)...)
 	}
 	saneFoundIDs(spec)
 	saneTimes(spec, clock)
+	return wrong
+}
+
+// saneEntry bounds how long senders are taken to hold an entry. Years are far beyond what a clock that ran
+// ahead has written, which settle takes back (I5).
+func saneEntry(spec *v1alpha1.MTASTSPublicationSpec, e *v1alpha1.LedgerEntry, clock time.Time, t Timings) (wrong []string) {
+	if age := e.MaxAgeSeconds; age < 0 || age > unknownMaxAge {
+		e.MaxAgeSeconds = min(max(age, 0), unknownMaxAge)
+		wrong = append(wrong, fmt.Sprintf("ledger entry %.40q was to be kept for %d seconds, which no sender does: %d count", e.ID, age, e.MaxAgeSeconds))
+	}
+	longest := clock.Add(cachedFor(spec, *e, t))
+	if until := e.CachedUntil; until != nil && until.After(longest.AddDate(1, 0, 0)) {
+		e.CachedUntil = new(metav1.NewTime(longest.Truncate(time.Second).Add(time.Second)))
+		wrong = append(wrong, fmt.Sprintf("ledger entry %.40q was to be kept until %s, which no sender does: until %s", e.ID, shown(until.Time), shown(e.CachedUntil.Time)))
+	}
 	return wrong
 }
 
@@ -57,9 +68,6 @@ func saneFoundIDs(spec *v1alpha1.MTASTSPublicationSpec) {
 func saneTimes(spec *v1alpha1.MTASTSPublicationSpec, clock time.Time) {
 	if spec.AnnouncedAt == nil && (spec.AnnouncedID != "" || spec.Contamination != nil) {
 		spec.AnnouncedAt = new(metav1.NewTime(clock.Truncate(time.Second)))
-	}
-	if r := spec.Retirement; r != nil && r.RemovingSince == nil {
-		r.AbsentSince = nil
 	}
 }
 
@@ -85,7 +93,7 @@ func greatestOf(spec *v1alpha1.MTASTSPublicationSpec, clock time.Time) mtasts.ID
 
 // sane takes out of the record what was planted there.
 func (p *pass) sane() bool {
-	for _, wrong := range Sane(p.Spec, p.clock) {
+	for _, wrong := range Sane(p.Spec, p.clock, p.t) {
 		p.warn(v1alpha1.ReasonRecordCorrected, "the publication held what this operator cannot have written, and was corrected: "+wrong)
 	}
 	return true

@@ -62,6 +62,17 @@ func TestWhatNoOperatorCanHaveWrittenIsTakenOutOfARecord(t *testing.T) {
 			want:  v1alpha1.MTASTSPublicationSpec{Ledger: []v1alpha1.LedgerEntry{{ID: "a", MX: []string{mx1}, MaxAgeSeconds: unknownMaxAge}}},
 			wrong: 1,
 		},
+		"a date in the next century": {
+			spec: v1alpha1.MTASTSPublicationSpec{Ledger: []v1alpha1.LedgerEntry{
+				{ID: "a", MX: []string{mx1}, MaxAgeSeconds: week, CachedUntil: stamped(now.AddDate(137, 0, 0))},
+				{ID: "b", MX: []string{mx1}, MaxAgeSeconds: week, CachedUntil: stamped(now.Add(40 * day))},
+			}},
+			want: v1alpha1.MTASTSPublicationSpec{Ledger: []v1alpha1.LedgerEntry{
+				{ID: "a", MX: []string{mx1}, MaxAgeSeconds: week, CachedUntil: stamped(now.Add(7*day + time.Hour + time.Second))},
+				{ID: "b", MX: []string{mx1}, MaxAgeSeconds: week, CachedUntil: stamped(now.Add(40 * day))},
+			}},
+			wrong: 1,
+		},
 		"found ids that are too many, too long or none": {
 			spec: v1alpha1.MTASTSPublicationSpec{FoundIDs: append(many, strings.Repeat("z", 256), "")},
 			want: v1alpha1.MTASTSPublicationSpec{FoundIDs: []string{"x", "y"}},
@@ -76,13 +87,13 @@ func TestWhatNoOperatorCanHaveWrittenIsTakenOutOfARecord(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := tt.spec.DeepCopy()
-			if wrong := Sane(got, now); len(wrong) != tt.wrong {
+			if wrong := Sane(got, now, DefaultTimings()); len(wrong) != tt.wrong {
 				t.Errorf("wrong: %q", wrong)
 			}
 			if diff := cmp.Diff(&tt.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
-			if wrong := Sane(got, now); len(wrong) != 0 || cmp.Diff(&tt.want, got) != "" {
+			if wrong := Sane(got, now, DefaultTimings()); len(wrong) != 0 || cmp.Diff(&tt.want, got) != "" {
 				t.Errorf("sane, and corrected again: %q", wrong)
 			}
 		})

@@ -176,15 +176,15 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I5", name: "the TTL is left out of the date", file: "ledger.go",
-		old: "return time.Duration(p.Spec.TTLMaxSeconds)*time.Second + time", new: "return time",
+		old: "return time.Duration(spec.TTLMaxSeconds)*time.Second + time", new: "return time",
 	},
 	{
 		promise: "I5", name: "max_age is left out of the date", file: "ledger.go",
-		old: "*time.Second + time.Duration(e.MaxAgeSeconds)*time.Second + p.t", new: "*time.Second + p.t",
+		old: "*time.Second + time.Duration(e.MaxAgeSeconds)*time.Second + t", new: "*time.Second + t",
 	},
 	{
 		promise: "I5", name: "the slack is left out of the date", file: "ledger.go",
-		old: "*time.Second + p.t.LedgerSlack", new: "*time.Second",
+		old: "*time.Second + t.LedgerSlack", new: "*time.Second",
 	},
 	{
 		promise: "I5", name: "only the TTL of now counts", file: "begin.go",
