@@ -27,7 +27,8 @@ func (s *sim) end() {
 		s.comesToRest(policy)
 		return
 	}
-	if s.chance(3) {
+	theirs := func(e v1alpha1.LedgerEntry) bool { return e.ID == foreignID }
+	if s.chance(3) || (s.spec != nil && slices.ContainsFunc(s.spec.Ledger, theirs)) {
 		s.forever = true
 		s.drop()
 	}
