@@ -69,7 +69,7 @@ func (s *sim) forsake() {
 		return
 	}
 	s.drop()
-	s.after(s.within(2*day), func() {
+	s.after(s.within(pick(s, 20*time.Minute, 2*day)), func() {
 		if s.claim != nil && s.claim.DeletionPolicy == v1alpha1.DeletionDrain && s.dropped {
 			s.tell("the policy is deleted after its records")
 			s.claim = nil
