@@ -172,11 +172,15 @@ func (s *story) cannotTouchDomains() {
 	s.cannotChange(at(s.namespace, host, &networkingv1.Ingress{}),
 		abuse{"a second host", `[{"op":"add","path":"/spec/rules/-","value":{"host":"www.bank.example"}}]`, one},
 		abuse{"another host", `[{"op":"replace","path":"/spec/rules/0/host","value":"www.bank.example"}]`, one},
-		abuse{"another host with TLS",
-			`[{"op":"replace","path":"/spec/tls/0/hosts/0","value":"www.bank.example"}]`, one},
+		abuse{
+			"another host with TLS",
+			`[{"op":"replace","path":"/spec/tls/0/hosts/0","value":"www.bank.example"}]`, one,
+		},
 		abuse{"every host", `{"spec":{"defaultBackend":{"service":{"name":"mta-sts-server","port":{"number":80}}}}}`, one},
-		abuse{"another Service behind it",
-			`[{"op":"replace","path":"/spec/rules/0/http/paths/0/backend/service/name","value":"web"}]`, one},
+		abuse{
+			"another Service behind it",
+			`[{"op":"replace","path":"/spec/rules/0/http/paths/0/backend/service/name","value":"web"}]`, one,
+		},
 	)
 	s.cannotCreate(at(s.namespace, host+"-3", &networkingv1.Ingress{}), "after the domain")
 	route := at(s.namespace, "somebodys", &networkingv1.Ingress{})
@@ -198,8 +202,10 @@ func (s *story) cannotTouchDomains() {
 	s.cannotChange(at(s.namespace, host, &externaldnsv1alpha1.DNSEndpoint{}),
 		abuse{"another record", `[{"op":"replace","path":"/spec/endpoints/0/dnsName","value":"www.bank.example"}]`, dns},
 		abuse{"another type of record", `[{"op":"replace","path":"/spec/endpoints/0/recordType","value":"NS"}]`, dns},
-		abuse{"another domain's record",
-			`{"metadata":{"annotations":{"mtasts.dev/domain":"bank.example"}}}`, "after the domain"},
+		abuse{
+			"another domain's record",
+			`{"metadata":{"annotations":{"mtasts.dev/domain":"bank.example"}}}`, "after the domain",
+		},
 	)
 }
 
