@@ -128,7 +128,8 @@ func (l Looks) Denied() []netip.Prefix {
 type DomainRule struct {
 	// Namespaces are names, or beginnings of names followed by a *.
 	Namespaces []string `json:"namespaces"`
-	// Allow are domains, "*.example.com" for all below one at any depth, or "*" for all.
+	// Allow are domains, "*.example.com" for all below one at any depth, or "*" for all. A label may be
+	// {namespace}, the name of the namespace, or {suffix}, what the * of Namespaces stood for.
 	Allow []string `json:"allow"`
 }
 

@@ -239,6 +239,85 @@ func TestMayClaim(t *testing.T) {
 	if !config.Default().MayClaim("any", "any.example") {
 		t.Error("without rules not everybody may claim everything")
 	}
+	for namespace, want := range map[string]bool{"team-a": true, "platform": true, "other": false} {
+		if got := o.RuleAllows(namespace, "example.com"); got != want {
+			t.Errorf("that a rule allows it to %s is %v", namespace, got)
+		}
+	}
+	o.Domains = []config.DomainRule{{Namespaces: []string{"*"}, Allow: []string{"*"}}}
+	if !o.MayClaim("any", "any.example") || o.RuleAllows("any", "any.example") || config.Default().RuleAllows("any", "any.example") {
+		t.Error("that everybody may claim everything counts as somebody's decision")
+	}
+}
+
+// placeholders are rules as a platform with a namespace for each customer writes them.
+var placeholders = []config.DomainRule{
+	{Namespaces: []string{"customer-*"}, Allow: []string{"{suffix}.customers.example", "*.{suffix}.customers.example"}},
+	{Namespaces: []string{"team-*", "ops"}, Allow: []string{"mail.{namespace}.teams.example"}},
+	{Namespaces: []string{"mail"}, Allow: []string{"example.com", "shared.example"}},
+	{Namespaces: []string{"web"}, Allow: []string{"shared.example"}},
+	{Namespaces: []string{"lab-*"}, Allow: []string{"*.labs.example"}},
+}
+
+func TestAPlaceholderStandsForWholeLabelsOfTheNamespaceThatClaims(t *testing.T) {
+	o := config.Operator{Domains: placeholders}
+	for _, test := range []struct {
+		name, namespace, domain string
+		want                    bool
+	}{
+		{"its own", "customer-one", "one.customers.example", true},
+		{"one below its own", "customer-one", "mail.one.customers.example", true},
+		{"one far below its own", "customer-one", "a.b.one.customers.example", true},
+		{"another customer's", "customer-one", "two.customers.example", false},
+		{"one below another customer's that has its name", "customer-one", "one.two.customers.example", false},
+		{"one that ends like its own", "customer-one", "xone.customers.example", false},
+		{"one that begins like its own", "customer-one", "one-more.customers.example", false},
+		{"a suffix with a hyphen", "customer-one-more", "one-more.customers.example", true},
+		{"the domain of all customers", "customer-one", "customers.example", false},
+		{"a namespace whose suffix is empty", "customer-", ".customers.example", false},
+		{"the whole name", "team-a", "mail.team-a.teams.example", true},
+		{"the whole name of a namespace without *", "ops", "mail.ops.teams.example", true},
+		{"another's whole name", "team-a", "mail.ops.teams.example", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := o.MayClaim(test.namespace, test.domain); got != test.want {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}
+
+func TestARuleDecidesOnlyIfItLeavesOneNamespaceOfAll(t *testing.T) {
+	for _, test := range []struct{ name, domain, want string }{
+		{"a name and a domain", "example.com", "mail"},
+		{"two names", "shared.example", ""},
+		{"any number of names", "a.labs.example", ""},
+		{"a suffix", "one.customers.example", "customer-one"},
+		{"a suffix below a *", "mail.one.customers.example", "customer-one"},
+		{"a name as label", "mail.team-a.teams.example", "team-a"},
+		{"the exact name as label", "mail.ops.teams.example", "ops"},
+		{"a label that is no such name", "mail.web.teams.example", ""},
+		{"a domain without a rule", "example.org", ""},
+		{"a domain that is shorter than the pattern", "example", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := config.Operator{Domains: placeholders}
+			got, ok := o.SoleClaimant(test.domain)
+			if got != test.want || ok != (test.want != "") {
+				t.Errorf("got %q, %v", got, ok)
+			}
+			if ok && !o.MayClaim(got, test.domain) {
+				t.Errorf("%s may not claim it", got)
+			}
+			o.Domains = append(o.Domains, config.DomainRule{Namespaces: []string{"*"}, Allow: []string{"*"}})
+			if got, ok := o.SoleClaimant(test.domain); ok {
+				t.Errorf("although all may claim it: %s", got)
+			}
+		})
+	}
+	if _, ok := config.Default().SoleClaimant("example.com"); ok {
+		t.Error("no rule decides")
+	}
 }
 
 func TestMayReportTo(t *testing.T) {

@@ -112,8 +112,30 @@ func (r DomainRule) validate(f *faults, field string) {
 		f.add(field+".allow", "is empty: write the domains that these namespaces may claim, or remove the rule")
 	}
 	for i, pattern := range r.Allow {
-		f.domainPattern(fmt.Sprintf("%s.allow[%d]", field, i), pattern)
+		r.validateAllow(f, fmt.Sprintf("%s.allow[%d]", field, i), pattern)
 	}
+}
+
+// validateAllow also makes sure that a placeholder is one whole label, and stands for something in each of the
+// rule's namespaces: one that never matches would look like a fence and be none that anybody can pass.
+func (r DomainRule) validateAllow(f *faults, field, pattern string) {
+	for label := range strings.SplitSeq(pattern, ".") {
+		switch {
+		case !strings.ContainsAny(label, "{}"):
+		case label == SuffixPlaceholder:
+			for _, namespace := range r.Namespaces {
+				if !strings.HasSuffix(namespace, "*") {
+					f.add(field, "%s stands for nothing in namespace %q: write a namespace that ends with *, or %s",
+						SuffixPlaceholder, namespace, NamespacePlaceholder)
+				}
+			}
+		case label != NamespacePlaceholder:
+			f.add(field, "%q is no placeholder: write %s or %s, each as a whole label such as {suffix}.customers.example",
+				label, NamespacePlaceholder, SuffixPlaceholder)
+			return
+		}
+	}
+	f.domainPattern(field, filled(pattern, "x", "x"))
 }
 
 func (s Server) validate(f *faults) {
