@@ -6,11 +6,13 @@ import (
 
 // State says in one word where a domain stands between wanted and in force.
 //
-// +kubebuilder:validation:Enum=Held;Serving;Announcing;InForce;Retiring;Removing;Orphaned;Conflict
+// +kubebuilder:validation:Enum=Pending;Held;Serving;Announcing;InForce;Retiring;Removing;Orphaned;Conflict
 type State string
 
 // The states a domain goes through.
 const (
+	// StatePending: nothing is published yet, because it is not clear whether somebody else does.
+	StatePending State = "Pending"
 	// StateHeld: the wanted policy may not be published yet; what was published stays.
 	StateHeld State = "Held"
 	// StateServing: the policy is being brought to every server; DNS does not announce it yet.
@@ -32,7 +34,7 @@ const (
 // States are all states, in the order in which a domain goes through them.
 func States() []State {
 	return []State{
-		StateHeld, StateServing, StateAnnouncing, StateInForce, StateRetiring, StateRemoving, StateOrphaned, StateConflict,
+		StatePending, StateHeld, StateServing, StateAnnouncing, StateInForce, StateRetiring, StateRemoving, StateOrphaned, StateConflict,
 	}
 }
 
