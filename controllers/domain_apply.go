@@ -25,7 +25,7 @@ func (r *domainReconciler) apply(ctx context.Context, s *scope) error {
 		return nil
 	}
 	if d.Remove {
-		return r.removeAll(ctx, s)
+		return r.end(ctx, s)
 	}
 	if s.publication == nil {
 		return r.create(ctx, s)
@@ -70,12 +70,8 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 // create makes the publication, and nothing else: the next pass begins when the cache shows it, and by then
 // it shows every older one of the domain as well, which would be the incumbent. So nobody has to ask for those.
 func (r *domainReconciler) create(ctx context.Context, s *scope) error {
-	exists, err := r.incumbentElsewhere(ctx, s.winner)
-	if err != nil {
+	if err := r.trustClaims(ctx, s); err != nil {
 		return err
-	}
-	if exists {
-		return errStaleCache
 	}
 	created := &v1alpha1.MTASTSPublication{
 		ObjectMeta: metav1.ObjectMeta{
@@ -132,7 +128,7 @@ func (r *domainReconciler) ensureCertificate(ctx context.Context, s *scope, d re
 	switch {
 	case s.settings.CertificateSource != v1alpha1.CertificateIssuer:
 		return r.children.remove(ctx, present(s.certificate))
-	case s.settings.Issuer.Name == "":
+	case !s.orders(), s.orderWaits != "":
 		return nil
 	}
 	return r.applyChild(ctx, s, d.Certificate(), present(s.certificate))
@@ -203,6 +199,15 @@ func (r *domainReconciler) removeEndpoints(ctx context.Context, s *scope) error 
 			return err
 		}
 	}
+	return nil
+}
+
+// end takes everything away, and remembers whose it was.
+func (r *domainReconciler) end(ctx context.Context, s *scope) error {
+	if err := r.removeAll(ctx, s); err != nil {
+		return err
+	}
+	r.formers.note(s.domain, tenureOf(s.publication, r.Timings).ended(r.Clock.Now()))
 	return nil
 }
 

@@ -44,6 +44,8 @@ type domainReconciler struct {
 	mxHosts   *mxHosts
 	// disappeared holds retirements back when many policies are gone at once.
 	disappeared *disappearances
+	// formers are those who published a domain last.
+	formers *formersStore
 }
 
 // +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies,verbs=get;list;watch
@@ -59,6 +61,9 @@ type domainReconciler struct {
 // Reconcile makes one pass over a domain; doc.go tells its story.
 func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconcile.Result, error) {
 	if err := r.kinds.wait(ctx); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := r.formers.load(ctx); err != nil {
 		return reconcile.Result{}, err
 	}
 	s, err := r.pass(ctx, key.Domain)
@@ -81,6 +86,9 @@ func (r *domainReconciler) pass(ctx context.Context, domain string) (*scope, err
 	s, err := r.observe(ctx, domain)
 	if err != nil {
 		return nil, err
+	}
+	if void, err := r.heedTransfer(ctx, s); void || err != nil {
+		return s, err
 	}
 	if s.heir != nil && s.publication.DeletionTimestamp.IsZero() {
 		return s, r.handOver(ctx, s)
@@ -136,8 +144,10 @@ func (r *domainReconciler) decide(ctx context.Context, s *scope) error {
 // next is when the domain is due again without an event.
 func (r *domainReconciler) next(s *scope) time.Duration {
 	after := s.decision.After
-	if s.tellIn > 0 && (after == 0 || s.tellIn < after) {
-		after = s.tellIn
+	for _, in := range []time.Duration{s.tellIn, s.wakeIn} {
+		if in > 0 && (after == 0 || in < after) {
+			after = in
+		}
 	}
 	if !r.atRest(s) {
 		return after

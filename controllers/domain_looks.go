@@ -43,19 +43,20 @@ func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 	}
 	txt := r.World.LookupTXT(ctx, mtasts.RecordName(s.domain))
 	w := &publication.World{DNS: observedTXT(txt)}
-	w.DNS.Tried = before.Next(r.Clock.Now(), txt.Status != sender.Unknown)
+	var look sender.Look
 	if txt.Status != sender.Unknown {
-		look := r.World.LookPolicy(ctx, s.domain, nil)
-		announced := slices.ContainsFunc(w.DNS.IDs, func(id string) bool { return id != "" })
-		switch {
-		case look.Seen != nil:
-			w.Policy = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
-		case announced && before.Tries+1 < r.Timings.WorldTries:
-			// What cannot be fetched is taken for the worst: that is worth another try.
-			w.DNS.Answer, w.DNS.Message = publication.Unknown, "DNS announces a policy, but "+look.Message
-			w.DNS.Tried = before.Next(r.Clock.Now(), false)
-		}
+		look = r.World.LookPolicy(ctx, s.domain, nil)
 	}
+	if look.Seen != nil {
+		w.Policy = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
+	}
+	w.Follow(s.memory.world, r.Clock.Now())
+	announced := slices.ContainsFunc(w.DNS.IDs, func(id string) bool { return id != "" })
+	if txt.Status != sender.Unknown && announced && w.Policy == nil && before.Tries+1 < r.Timings.WorldTries {
+		// What cannot be fetched is taken for the worst: that is worth another try.
+		w.DNS.Answer, w.DNS.Message = publication.Unknown, "DNS announces a policy, but "+look.Message
+	}
+	w.DNS.Tried = before.Next(r.Clock.Now(), w.DNS.Answer != publication.Unknown)
 	if ctx.Err() == nil {
 		s.memory.world, s.observation.World = w, w
 	}

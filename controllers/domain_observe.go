@@ -41,6 +41,10 @@ type scope struct {
 	taken string
 	// stands is set once the API server has confirmed the publication as it was read, or written, in this pass.
 	stands bool
+	// orderWaits says what the order of the policy host's certificate waits for; "" if nothing.
+	orderWaits string
+	// wakeIn is when another pass is due although nothing that was decided asks for it; 0 if none is.
+	wakeIn time.Duration
 	// tellIn is how long the news of a change that is on its way have to wait.
 	tellIn time.Duration
 	// failed is why some of the children could not be written.
@@ -48,6 +52,13 @@ type scope struct {
 
 	observation publication.Observation
 	decision    publication.Decision
+}
+
+// again asks for another pass after d at the latest.
+func (s *scope) again(after time.Duration) {
+	if after > 0 && (s.wakeIn == 0 || after < s.wakeIn) {
+		s.wakeIn = after
+	}
 }
 
 // observe collects, from caches and memory, everything that this pass decides by.
@@ -78,6 +89,8 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 	if current := s.publication.Spec.Current; current != nil {
 		s.observation.Servers = r.instances.view(s.publication.Namespace, domain, current.ID)
 	}
+	r.observeHost(ctx, s)
+	s.orderWaits = r.orderWaits(s)
 	s.observation.Prepared, s.observation.PreparedIn = r.prepared(s)
 	return s, r.observeGreater(ctx, s)
 }
@@ -86,12 +99,16 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 func (s *scope) delivery() v1alpha1.Delivery {
 	switch {
 	case s.winner != nil && s.frozen == nil:
-		spec := s.winner.Spec
-		return v1alpha1.Delivery{TLSReporting: spec.TLSReporting, DNS: spec.DNS, Exposure: spec.Exposure, Certificate: spec.Certificate}
+		return deliveryOf(s.winner)
 	case s.publication != nil:
 		return s.publication.Spec.Delivery
 	}
 	return v1alpha1.Delivery{}
+}
+
+// deliveryOf is a policy's way to deliver.
+func deliveryOf(p *v1alpha1.MTASTSPolicy) v1alpha1.Delivery {
+	return v1alpha1.Delivery{TLSReporting: p.Spec.TLSReporting, DNS: p.Spec.DNS, Exposure: p.Spec.Exposure, Certificate: p.Spec.Certificate}
 }
 
 // observeClaim turns the winner into what Decide follows. A winner that may not be followed as it is
@@ -110,6 +127,7 @@ func (r *domainReconciler) observeClaim(ctx context.Context, s *scope) error {
 	o.Claim = &publication.Claim{
 		Name: s.winner.Name, UID: string(s.winner.UID), Generation: s.winner.Generation, Wanted: wantedPolicy(s.winner),
 		Preflight: s.winner.Spec.Preflight, DeletionPolicy: s.winner.Spec.DeletionPolicy, Delivery: s.delivery(),
+		Title: s.title, Word: word(s.winner.Namespace, s.domain),
 	}
 	if s.frozen != nil {
 		if s.publication == nil || s.publication.Spec.Current == nil {
@@ -218,14 +236,22 @@ func (r *domainReconciler) prepared(s *scope) (string, time.Duration) {
 	if s.settings.Exposure == v1alpha1.ExposureIngress && len(s.targets()) == 0 {
 		return "the policy host has no address yet: the Ingress controller has not written one into the Ingress' status, and dns.targets is not set", 0
 	}
-	if s.settings.Provider == v1alpha1.DNSExternalDNS && len(s.targets()) == 0 {
-		return "nothing says where the policy host points: set dns.targets", 0
-	}
-	if s.settings.CertificateSource == v1alpha1.CertificateIssuer && certificateCondition(s.certificate).Status != cmmetav1.ConditionTrue {
+	if s.settings.CertificateSource == v1alpha1.CertificateIssuer && s.orderWaits == "" && certificateCondition(s.certificate).Status != cmmetav1.ConditionTrue {
 		return "waiting for the policy host's certificate", 0
 	}
+	if obstacle, wait := r.pointable(s); obstacle != "" {
+		return obstacle, wait
+	}
+	return s.orderWaits, 0
+}
+
+// pointable says what has to happen before DNS can answer where the policy host is; "" if nothing.
+func (r *domainReconciler) pointable(s *scope) (string, time.Duration) {
 	if s.settings.Provider != v1alpha1.DNSExternalDNS {
 		return "", 0
+	}
+	if len(s.targets()) == 0 {
+		return "nothing says where the policy host points: set dns.targets", 0
 	}
 	if s.hostEndpoint == nil || s.hostEndpoint.Status.ObservedGeneration != s.hostEndpoint.Generation {
 		return "waiting for external-dns to read the policy host's DNSEndpoint: it needs --source=crd", 0

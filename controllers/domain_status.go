@@ -126,6 +126,8 @@ func (w *statusWriter) certificateReady() {
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonNoIssuer, "no issuer is named: set spec.certificate.issuerRef, or issuer in the operator's configuration")
 	case string(cond.Status) == string(metav1.ConditionTrue):
 		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonIssued, "cert-manager has issued the certificate")
+	case w.orderWaits != "":
+		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonIssuing, w.orderWaits)
 	case cond.Message != "":
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonIssuing, "Certificate "+w.certificate.Name+": "+cond.Message)
 	default:

@@ -115,12 +115,17 @@ func (w *statusWriter) ready() {
 		w.readyInForce()
 	default:
 		reconciling = true
-		if w.was(v1alpha1.ConditionReady) == nil {
+		if w.was(v1alpha1.ConditionReady) == nil || w.wasRefused() {
 			w.set(v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonServing, "the policy has not been in force yet")
 		}
 	}
 	w.toggle(v1alpha1.ConditionReconciling, reconciling)
 	w.toggle(v1alpha1.ConditionStalled, stalled)
+}
+
+// wasRefused says whether the status still tells why the policy was not followed.
+func (w *statusWriter) wasRefused() bool {
+	return w.policy.Status.State == v1alpha1.StateConflict && w.frozen == nil
 }
 
 // readyInForce is True unless something was proven to be broken.

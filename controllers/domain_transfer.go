@@ -1,18 +1,109 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 )
+
+// transferLasts is how long the word counts that a domain is to be handed over. Whoever registers a namespace of
+// that name next year was not meant.
+const transferLasts = 24 * time.Hour
+
+// transferWord is what somebody has said about a publication, and when.
+type transferWord struct {
+	publication types.UID
+	to          string
+	said        time.Time
+}
+
+// heedTransfer takes a word that does not count, or does not count any more, off the publication, and says so.
+// The pass then ends: the next one sees the publication without it.
+func (r *domainReconciler) heedTransfer(ctx context.Context, s *scope) (void bool, err error) {
+	pub := s.publication
+	if pub == nil || !pub.DeletionTimestamp.IsZero() || pub.Annotations[v1alpha1.TransferToAnnotation] == "" {
+		s.memory.word = transferWord{}
+		return false, nil
+	}
+	to, now := pub.Annotations[v1alpha1.TransferToAnnotation], r.Clock.Now()
+	if w := s.memory.word; w.publication != pub.UID || w.to != to {
+		if s.memory.word, err = r.hearTransfer(ctx, s, to); err != nil {
+			return false, err
+		}
+	}
+	said := s.memory.word.said
+	why := ""
+	switch {
+	case pub.Spec.UID != "" && pub.Spec.UID != string(pub.UID):
+		why = "the publication was restored from a copy, and nobody has said so about this one"
+	case to == pub.Namespace:
+		why = "it is published from there"
+	case now.Sub(said) > transferLasts:
+		why = "no MTASTSPolicy there took it over within a day"
+	case said.Sub(now) > transferLasts:
+		why = "it was said in the future"
+	default:
+		s.again(said.Add(transferLasts + time.Second).Sub(now))
+		return false, nil
+	}
+	updated := pub.DeepCopy()
+	delete(updated.Annotations, v1alpha1.TransferToAnnotation)
+	if err := r.client.Patch(ctx, updated, client.MergeFromWithOptions(pub, client.MergeFromWithOptimisticLock{})); err != nil {
+		return false, fmt.Errorf("taking back the transfer of %s: %w", s.domain, err)
+	}
+	s.memory.keep(updated)
+	s.memory.word = transferWord{}
+	r.recorder.Eventf(pub, nil, corev1.EventTypeWarning, v1alpha1.ReasonTransferWaits, "Transfer",
+		"%s is not handed over to namespace %s: %s. If it still should be, annotate the publication again", s.domain, to, why)
+	return true, nil
+}
+
+// hearTransfer finds out when the word was said: the cache does not hold who wrote what. Without a trace of it
+// that counts as now.
+func (r *domainReconciler) hearTransfer(ctx context.Context, s *scope, to string) (transferWord, error) {
+	var fresh v1alpha1.MTASTSPublication
+	if err := r.live.Get(ctx, client.ObjectKeyFromObject(s.publication), &fresh); err != nil {
+		return transferWord{}, fmt.Errorf("reading publication %s: %w", s.domain, err)
+	}
+	if fresh.UID != s.publication.UID || fresh.Annotations[v1alpha1.TransferToAnnotation] != to {
+		return transferWord{}, errStaleCache
+	}
+	return transferWord{fresh.UID, to, annotatedAt(&fresh, v1alpha1.TransferToAnnotation, r.Clock.Now())}, nil
+}
+
+// annotatedAt is when an annotation was written last by whoever wrote it; now if nothing tells.
+func annotatedAt(o client.Object, annotation string, now time.Time) time.Time {
+	var last time.Time
+	for _, entry := range o.GetManagedFields() {
+		var fields struct {
+			Metadata struct {
+				Annotations map[string]json.RawMessage `json:"f:annotations"`
+			} `json:"f:metadata"`
+		}
+		if entry.Time == nil || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+			continue
+		}
+		if _, wrote := fields.Metadata.Annotations["f:"+annotation]; wrote && entry.Time.After(last) {
+			last = entry.Time.Time
+		}
+	}
+	if last.IsZero() {
+		return now
+	}
+	return last
+}
 
 // handOver gives the domain to the namespace that the publication's annotation names: what was promised
 // is recorded there first, then everything here goes. A crash in between is resumed, because the older
@@ -44,7 +135,8 @@ func (r *domainReconciler) handOver(ctx context.Context, s *scope) error {
 	if err != nil {
 		return fmt.Errorf("recording the publication in namespace %s: %w", s.heir.Namespace, err)
 	}
-	r.recorder.Eventf(s.heir, s.publication, "Normal", v1alpha1.ReasonAdopted, "Transfer", "%s is handed over from namespace %s", s.domain, s.publication.Namespace)
+	r.recorder.Eventf(s.heir, s.publication, corev1.EventTypeNormal, v1alpha1.ReasonAdopted, "Transfer", "%s is handed over from namespace %s: %s",
+		s.domain, s.publication.Namespace, cmp.Or(s.lapsed, "somebody with rights there has said so"))
 	return r.removeAll(ctx, s)
 }
 

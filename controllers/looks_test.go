@@ -20,6 +20,10 @@ func (deafWorld) LookPolicy(context.Context, string, *sender.Instance) sender.Lo
 	return sender.Look{Outcome: sender.NoAnswer, Message: "public"}
 }
 
+func (deafWorld) LookupHost(context.Context, string) sender.Host {
+	return sender.Host{Status: sender.Unknown}
+}
+
 func (deafWorld) LookPolicyAt(_ context.Context, _ string, address netip.Addr, _ *sender.Instance) sender.Look {
 	return sender.Look{Outcome: sender.NoAnswer, Message: "at " + address.String()}
 }

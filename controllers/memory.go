@@ -59,6 +59,12 @@ type memory struct {
 	planted string
 	// transferTo is the namespace of which was told that the transfer to it waits.
 	transferTo string
+	// word is the one by which the domain is to be handed over.
+	word transferWord
+	// tenure is what the publication that was seen last leaves behind; nil if there was none.
+	tenure *tenure
+	// host is where DNS pointed the policy host when that mattered last.
+	host *hostSeen
 }
 
 // memories are the memories of all domains.
@@ -95,7 +101,8 @@ func (m *memory) about(p *v1alpha1.MTASTSPublication) {
 		uid = p.UID
 	}
 	if m.publication != uid {
-		m.publication, m.world, m.dns, m.public, m.rpt, m.way = uid, nil, nil, nil, nil, wayMemory{}
+		m.publication, m.world, m.dns, m.public, m.rpt = uid, nil, nil, nil, nil
+		m.way, m.host = wayMemory{}, nil
 	}
 }
 

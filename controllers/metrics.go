@@ -20,7 +20,7 @@ type policyMetrics struct {
 	// elected is closed once this replica leads: the others show nothing, so that no policy shows twice.
 	elected <-chan struct{}
 
-	states, info, ready, problem, pending, notAfter, mx, refused, ledger, until, stalled *prometheus.Desc
+	states, undecided, info, ready, problem, pending, notAfter, mx, refused, ledger, until, stalled *prometheus.Desc
 }
 
 // Reasons why senders refuse a live MX host, as a label.
@@ -39,7 +39,9 @@ func newPolicyMetrics(reader client.Reader, elected <-chan struct{}) *policyMetr
 	}
 	return &policyMetrics{
 		reader: reader, elected: elected,
-		states:   prometheus.NewDesc("mtasts_publications", "Publications by state.", []string{"state"}, nil),
+		states: prometheus.NewDesc("mtasts_publications", "Publications by state.", []string{"state"}, nil),
+		undecided: prometheus.NewDesc("mtasts_domains_undecided",
+			"Domains that policies claim and nobody publishes, because it is not decided whose they are.", nil, nil),
 		info:     policy("mtasts_policy_info", "1 for every policy, with its state and the mode that is served.", "state", "mode"),
 		ready:    policy("mtasts_policy_ready", "1 if the policy as it is written is in force, else 0."),
 		problem:  policy("mtasts_policy_problem", "1 for every condition that is False, with its reason.", "condition", "reason"),
@@ -55,7 +57,7 @@ func newPolicyMetrics(reader client.Reader, elected <-chan struct{}) *policyMetr
 
 // Describe implements prometheus.Collector.
 func (m *policyMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.states, m.info, m.ready, m.problem, m.pending, m.notAfter, m.mx, m.refused, m.ledger, m.until, m.stalled} {
+	for _, d := range []*prometheus.Desc{m.states, m.undecided, m.info, m.ready, m.problem, m.pending, m.notAfter, m.mx, m.refused, m.ledger, m.until, m.stalled} {
 		out <- d
 	}
 }
@@ -88,6 +90,23 @@ func (m *policyMetrics) Collect(out chan<- prometheus.Metric) {
 		told[string(p.UID)] = p.Status.State
 	}
 	m.collectPublications(out, publications.Items, told)
+	out <- prometheus.MustNewConstMetric(m.undecided, prometheus.GaugeValue, float64(undecidedDomains(policies.Items, publications.Items)))
+}
+
+// undecidedDomains counts the domains without a publication whose policies wait for somebody to say whose they are.
+func undecidedDomains(policies []v1alpha1.MTASTSPolicy, publications []v1alpha1.MTASTSPublication) int {
+	domains := map[string]bool{}
+	for i := range policies {
+		p := &policies[i]
+		stalled := apimeta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionStalled)
+		if stalled != nil && (p.Status.State == v1alpha1.StatePending || stalled.Reason == v1alpha1.ReasonDomainConflict) {
+			domains[p.Spec.Domain] = true
+		}
+	}
+	for i := range publications {
+		delete(domains, publications[i].Spec.Domain)
+	}
+	return len(domains)
 }
 
 func (m *policyMetrics) collectPolicy(out chan<- prometheus.Metric, p *v1alpha1.MTASTSPolicy) {

@@ -21,6 +21,7 @@ type timedWorld struct {
 // The kinds of looks, as a label.
 const (
 	lookTXT      = "txt"
+	lookHost     = "host"
 	lookMX       = "mx"
 	lookPolicy   = "policy"
 	lookSTARTTLS = "starttls"
@@ -29,7 +30,7 @@ const (
 func timed(w World, reg prometheus.Registerer) World {
 	return timedWorld{w, promauto.With(reg).NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "mtasts_look_duration_seconds",
-		Help:    "Time that looks at the world took, by what was looked at (txt, mx, policy, starttls) and what came of it.",
+		Help:    "Time that looks at the world took, by what was looked at (txt, host, mx, policy, starttls) and what came of it.",
 		Buckets: []float64{0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 90},
 	}, []string{"look", "outcome"})}
 }
@@ -43,6 +44,14 @@ func (w timedWorld) LookupTXT(ctx context.Context, name string) sender.TXT {
 	began := time.Now()
 	out := w.World.LookupTXT(ctx, name)
 	w.note(lookTXT, began, string(out.Status))
+	return out
+}
+
+// LookupHost implements World.
+func (w timedWorld) LookupHost(ctx context.Context, name string) sender.Host {
+	began := time.Now()
+	out := w.World.LookupHost(ctx, name)
+	w.note(lookHost, began, string(out.Status))
 	return out
 }
 

@@ -52,7 +52,10 @@ func TestMetricsShowEveryPolicyAsItsStatusDoes(t *testing.T) {
 	retiring.Status.State, retiring.Status.Until = v1alpha1.StateRetiring, new(metav1.NewTime(time.Unix(1_800_000_000, 0)))
 	retiring.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonNotReachableFromCluster}}
 	m := newPolicyMetrics(listed{policies: []v1alpha1.MTASTSPolicy{*s.winner}, publications: []v1alpha1.MTASTSPublication{*s.publication, retiring}}, elected())
-	want := `
+	want := `# HELP mtasts_domains_undecided Domains that policies claim and nobody publishes, because it is not decided whose they are.
+# TYPE mtasts_domains_undecided gauge
+mtasts_domains_undecided 0
+
 # HELP mtasts_policy_certificate_not_after_timestamp_seconds Unix time at which the policy host's certificate ends.
 # TYPE mtasts_policy_certificate_not_after_timestamp_seconds gauge
 mtasts_policy_certificate_not_after_timestamp_seconds{domain="example.com",name="p",namespace="mail"} 1.8e+09
@@ -90,6 +93,7 @@ mtasts_publications{state="Conflict"} 0
 mtasts_publications{state="Held"} 0
 mtasts_publications{state="InForce"} 1
 mtasts_publications{state="Orphaned"} 0
+mtasts_publications{state="Pending"} 0
 mtasts_publications{state="Removing"} 0
 mtasts_publications{state="Retiring"} 1
 mtasts_publications{state="Serving"} 0
@@ -99,6 +103,26 @@ mtasts_publications{state="Serving"} 0
 	}
 	if problems, err := testutil.CollectAndLint(m); err != nil || len(problems) > 0 {
 		t.Errorf("%v %v", problems, err)
+	}
+}
+
+func TestUndecidedDomainsAreCountedOnce(t *testing.T) {
+	stalled := func(domain, name, reason string, state v1alpha1.State) v1alpha1.MTASTSPolicy {
+		p := testPolicy("a", name, 1)
+		p.Spec.Domain, p.Status.State = domain, state
+		p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: reason}}
+		return p
+	}
+	policies := []v1alpha1.MTASTSPolicy{
+		stalled("two.example", "p", v1alpha1.ReasonDomainConflict, v1alpha1.StateConflict),
+		stalled("two.example", "q", v1alpha1.ReasonDomainConflict, v1alpha1.StateConflict),
+		stalled("waits.example", "p", v1alpha1.ReasonObserving, v1alpha1.StatePending),
+		stalled(testDomain, "p", v1alpha1.ReasonDomainConflict, v1alpha1.StateConflict),
+		stalled("no.example", "p", v1alpha1.ReasonDomainNotAllowed, v1alpha1.StateConflict),
+		stalled("odd.example", "p", v1alpha1.ReasonInvalidPolicy, v1alpha1.StateConflict),
+	}
+	if n := undecidedDomains(policies, []v1alpha1.MTASTSPublication{testPublication("b", "p")}); n != 2 {
+		t.Errorf("%d, want two.example and waits.example", n)
 	}
 }
 

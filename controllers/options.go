@@ -42,6 +42,7 @@ func DefaultTimings() Timings { return publication.DefaultTimings() }
 // World is the Internet as a sender sees it. *sender.Sender is the real one.
 type World interface {
 	LookupTXT(ctx context.Context, name string) sender.TXT
+	LookupHost(ctx context.Context, name string) sender.Host
 	LookupMX(ctx context.Context, domain string) sender.MX
 	LookPolicy(ctx context.Context, domain string, want *sender.Instance) sender.Look
 	LookPolicyAt(ctx context.Context, domain string, address netip.Addr, want *sender.Instance) sender.Look
@@ -61,7 +62,8 @@ type Options struct {
 	World World
 	// Clock; nil means the real one.
 	Clock clock.Clock
-	// OperatorNamespace may ask the pods' metrics port; empty admits everybody.
+	// OperatorNamespace is where the operator keeps what has to outlive it; empty means nowhere. It may ask the
+	// pods' metrics port; empty admits everybody.
 	OperatorNamespace string
 	// Namespaces are those the manager was made for; empty means all. A domain is then one publisher's
 	// only among them: what other namespaces publish is not seen.

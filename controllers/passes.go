@@ -39,6 +39,9 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 		news:        rate.NewLimiter(newsPerSecond, newsBurst),
 		restSlots:   make(chan struct{}, max(o.Workers/restShare, 1)),
 		mxHosts:     newMXHosts(o.Timings),
+		formers: &formersStore{
+			formers: newFormers(), client: p.Client, live: p.Live, clock: o.Clock, namespace: o.OperatorNamespace,
+		},
 	}
 	servers := &serverReconciler{
 		Options: o, client: p.Client, live: p.Live, children: written, instances: shared, bounds: p.Bounds,

@@ -50,6 +50,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	domains, servers, mxHosts := reconcilers(Parts{
 		Client: mgr.GetClient(), Live: live, Recorder: mgr.GetEventRecorder(v1alpha1.ManagedBy), Bounds: clocked.bounds,
 	}, o, kinds)
+	if o.OperatorNamespace != "" {
+		if err := mgr.Add(domains.formers); err != nil {
+			return fmt.Errorf("adding the memory of removed publications: %w", err)
+		}
+	}
 	if err := setupServers(mgr, servers); err != nil {
 		return fmt.Errorf("setting up the server controller: %w", err)
 	}

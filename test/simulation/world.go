@@ -40,6 +40,25 @@ func (w leaderWorld) LookupTXT(ctx context.Context, name string) sender.TXT {
 	return out
 }
 
+// LookupHost asks where the policy host is.
+func (w leaderWorld) LookupHost(ctx context.Context, name string) sender.Host {
+	s := w.leader.sim
+	a, b := s.nameservers[0]["A "+name], s.nameservers[1]["A "+name]
+	switch {
+	case w.blind(ctx), (len(a.values) > 0) != (len(b.values) > 0):
+		return sender.Host{Status: sender.Unknown, Message: timeout}
+	case len(a.values) == 0:
+		return sender.Host{Status: sender.Absent, Message: name + " has no address"}
+	}
+	out := sender.Host{Status: sender.Found, TTL: a.ttl, Source: sender.SourceAuthoritative}
+	for _, value := range slices.Concat(a.values, b.values) {
+		if address, err := netip.ParseAddr(value); err == nil {
+			out.Addresses = append(out.Addresses, address)
+		}
+	}
+	return out
+}
+
 // LookupMX asks where the domain's mail goes.
 func (w leaderWorld) LookupMX(ctx context.Context, domain string) sender.MX {
 	s := w.leader.sim

@@ -25,9 +25,52 @@ func (p *pass) begin() bool {
 	if p.o.World == nil || p.o.World.DNS.Answer == Unknown {
 		return p.waitForWorld()
 	}
+	if p.strayed() {
+		return false
+	}
 	p.Spec = &v1alpha1.MTASTSPublicationSpec{}
 	p.enterFound()
 	return true
+}
+
+// strayed waits while an id of ours shows that the domain was published before, and nobody here remembers by
+// whom and what senders hold: the publication may be on its way back from a backup, or the claim may be a
+// stranger's whose turn has come because the rightful one's was lost (I7).
+func (p *pass) strayed() bool {
+	stray, title := p.o.World.Stray, p.o.Claim.Title
+	if stray == nil || title == ByHistory || stray.Gone.Proves(p.t) {
+		return false
+	}
+	lasts := p.now.Sub(stray.Since)
+	if title == ByRule && lasts >= p.t.MemoryPatience {
+		return false
+	}
+	p.wait(v1alpha1.StatePending, v1alpha1.ReasonObserving, "DNS or the policy host shows id "+stray.ID+
+		", which an operator like this one made, and no publication in this cluster knows it: "+p.way())
+	p.Stalled = title == Untitled && lasts >= p.t.MemoryPatience && stray.Gone.Tries == 0
+	due := p.o.World.DNS.At.Add(p.strayInterval(stray)).Sub(p.now)
+	if due > 0 && !p.o.World.DNS.At.After(p.now) {
+		p.again(due)
+		return true
+	}
+	return !p.need(NeedWorld)
+}
+
+// way says how the wait for a lost publication ends.
+func (p *pass) way() string {
+	if p.o.Claim.Title == ByRule {
+		return "it may still be restored, and is waited for until " + p.o.World.Stray.Since.Add(p.t.MemoryPatience).UTC().Format(time.RFC3339)
+	}
+	return "restore the publication; or wait until DNS has not answered the id for " + p.t.ProofPeriod.String() +
+		" (remove the record if nobody else publishes the domain); or, if it is this namespace's, somebody with rights in the whole cluster says so: " + p.o.Claim.Word
+}
+
+// strayInterval is the time between two looks at a stray id: less and less often while it stands.
+func (p *pass) strayInterval(s *Stray) time.Duration {
+	if s.Gone.Tries > 0 {
+		return p.t.ProofPeriod / time.Duration(p.t.ProofLooks)
+	}
+	return min(max(p.now.Sub(s.Since)/10, p.t.PollMost), p.t.LookInterval)
 }
 
 // remember keeps the greatest TTL of the id's record that was published or seen, and that a record
@@ -62,6 +105,9 @@ func (p *pass) seenTTL(ttl time.Duration) {
 // published before must not be stuck, mode none least of all, because a resolver is broken.
 func (p *pass) worldPending() bool {
 	dns := p.o.World.DNS
+	if dns.Answer == Unknown && p.Spec.Current == nil {
+		return true // nothing is published that could be stuck, as in begin
+	}
 	return dns.Answer == Unknown && dns.Tries < p.t.WorldTries && p.now.Sub(dns.Since) < p.t.WorldPatience
 }
 
@@ -99,6 +145,13 @@ func (p *pass) enterFound() {
 	}
 	if len(w.DNS.IDs) == 0 && w.Policy != nil {
 		p.enterUnannounced(*w.Policy)
+	}
+	if s := w.Stray; s != nil && !slices.Contains(w.DNS.IDs, s.ID) { // it was announced until a while ago
+		seen := Seen{ID: s.ID, Policy: mtasts.Policy{Mode: mtasts.ModeEnforce, MaxAgeSeconds: unknownMaxAge}}
+		if s.Policy != nil {
+			seen.Policy = s.Policy.Policy
+		}
+		p.enterUnannounced(seen)
 	}
 }
 

@@ -119,13 +119,25 @@ func (p *pass) follow() bool {
 		return p.missPolicy()
 	}
 	if ref := p.Spec.PolicyRef; ref != nil && ref.UID != c.UID && (p.Spec.PolicyGoneAt != nil || ref.Name != c.Name) {
-		p.event(v1alpha1.ReasonAdopted, "policy "+c.Name+" took over what was published for policy "+ref.Name)
+		p.adopt(ref.Name)
 	}
 	p.Spec.PolicyRef = &v1alpha1.PolicyReference{Name: c.Name, UID: c.UID, Generation: c.Generation}
 	p.Spec.DeletionPolicy = c.DeletionPolicy
 	p.Spec.Delivery = c.Delivery
 	p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil
 	return true
+}
+
+// adopt tells that the claim took the publication over from another policy. That the domain stops being enforced
+// by it was nobody's edit.
+func (p *pass) adopt(from string) {
+	c, current := p.o.Claim, p.current()
+	message := "policy " + c.Name + " took over what was published for policy " + from
+	if current != nil && current.Mode == mtasts.ModeEnforce && c.Wanted.Mode != mtasts.ModeEnforce {
+		p.warn(v1alpha1.ReasonAdopted, message+", and leaves mode enforce: it asks for mode "+string(c.Wanted.Mode)+". If that was not meant, set its spec.mode")
+		return
+	}
+	p.event(v1alpha1.ReasonAdopted, message)
 }
 
 // change mints the wanted policy if it means something else than the current one and may be published.

@@ -139,7 +139,7 @@ func disabled(mx ...string) mtasts.Policy { return policy(mtasts.ModeNone, week,
 // want makes the policy object ask for p.
 func (w *world) want(p mtasts.Policy) {
 	if w.claim == nil {
-		w.claim = &Claim{Name: "example-com", UID: "policy-1", Preflight: v1alpha1.PreflightRequire, DeletionPolicy: v1alpha1.DeletionDrain}
+		w.claim = &Claim{Name: "example-com", UID: "policy-1", Title: ByHistory, Preflight: v1alpha1.PreflightRequire, DeletionPolicy: v1alpha1.DeletionDrain}
 	}
 	claim := *w.claim
 	claim.Wanted = p
@@ -357,9 +357,10 @@ func (w *world) lookWorld() {
 	}
 	seen := &World{DNS: w.askDNS()}
 	seen.DNS.Tried = before.Next(w.clock(), seen.DNS.Answer != Unknown)
-	if served := w.served(); len(seen.DNS.IDs) > 0 && len(served) > 0 {
+	if served := w.served(); len(served) > 0 && (len(seen.DNS.IDs) > 0 || served[0].ID == strayID) {
 		seen.Policy = &served[0]
 	}
+	seen.Follow(w.memory.world, w.clock())
 	w.memory.world = seen
 }
 

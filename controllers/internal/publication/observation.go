@@ -7,9 +7,29 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
 
+// Title is what entitles a claim to begin although an id of ours, which no publication knows, shows that
+// somebody's memory is missing.
+type Title string
+
+// The titles.
+const (
+	// Untitled: nothing does. The claim begins once a publication appears in its namespace, or DNS has
+	// forgotten the id.
+	Untitled Title = ""
+	// ByRule: the configuration leaves the domain to its namespace alone. It begins a while later, because a
+	// restore may bring the publication after the policy.
+	ByRule Title = "Rule"
+	// ByHistory: its namespace published the domain last, and was seen to end that.
+	ByHistory Title = "History"
+)
+
 // Claim is what an accepted policy object asks for.
 type Claim struct {
-	Name, UID      string
+	Name, UID string
+	// Title entitles it to begin, and Word is the command by which somebody with rights in the cluster gives
+	// it one that is missing; both matter only while there is no publication.
+	Title          Title
+	Word           string
 	Generation     int64
 	Wanted         mtasts.Policy
 	Preflight      v1alpha1.Preflight
@@ -139,6 +159,55 @@ type World struct {
 	DNS DNS
 	// Policy is what the policy host served then; nil if DNS announced nothing or nothing usable was served.
 	Policy *Seen
+	// Stray is an id of ours that was seen there since the looks began; nil if none was.
+	Stray *Stray
+}
+
+// Stray is an id of ours for a domain of which there is no publication: somebody's memory is missing.
+type Stray struct {
+	ID string
+	// Policy is what the policy host served last while it was seen; nil if nothing usable was.
+	Policy *Seen
+	// Since is when it, or one before it, was seen first.
+	Since time.Time
+	// Gone are the looks in a row at which the domain's own name servers showed no id of ours.
+	Gone Tried
+}
+
+// Follow makes a look the next one after before, which is nil if there was none. The policy host counts for
+// noticing a stray id; for its end DNS alone does: a server that nobody announces any more may stand for ever.
+func (w *World) Follow(before *World, now time.Time) {
+	announced := ours(w.DNS.IDs, now)
+	seen := announced
+	if seen == "" && w.Policy != nil {
+		seen = ours([]string{w.Policy.ID}, now)
+	}
+	if before != nil && before.Stray != nil {
+		w.Stray = new(*before.Stray)
+	} else if seen != "" {
+		w.Stray = &Stray{Since: now}
+	}
+	if w.Stray == nil {
+		return
+	}
+	if seen != "" {
+		w.Stray.ID = seen
+		if w.Policy != nil {
+			w.Stray.Policy = w.Policy
+		}
+	}
+	absent := w.DNS.Answer != Unknown && !w.DNS.Secondhand && announced == ""
+	w.Stray.Gone = w.Stray.Gone.Next(now, !absent)
+}
+
+// ours is the first plausible id of our form.
+func ours(ids []string, now time.Time) string {
+	for _, text := range ids {
+		if id, ok := mtasts.ParseID(text); ok && Plausible(id, now) {
+			return text
+		}
+	}
+	return ""
 }
 
 // MX is the domain's live MX hosts.

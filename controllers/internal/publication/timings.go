@@ -28,6 +28,9 @@ type Timings struct {
 	// WorldPatience and WorldTries bound how long failing lookups hold back a restored publication.
 	WorldPatience time.Duration
 	WorldTries    int
+	// MemoryPatience is how long a domain that was published before waits for its publication to be restored,
+	// where it is clear who may publish it, and without complaint where it is not.
+	MemoryPatience time.Duration
 	// HealInterval is the least time between two fresh ids for the same policy.
 	HealInterval time.Duration
 	// WayLinger is how long a former way to the policy server stays, beyond the TTL of the host's record,
@@ -94,6 +97,7 @@ func DefaultTimings() Timings {
 		MXFresh:          time.Minute,
 		WorldPatience:    2 * time.Minute,
 		WorldTries:       3,
+		MemoryPatience:   10 * time.Minute,
 		HealInterval:     time.Hour,
 		WayLinger:        10 * time.Minute,
 		LedgerSlack:      time.Hour,

@@ -130,7 +130,7 @@ func (s *sim) nextPolicy() mtasts.Policy {
 
 func (s *sim) want(p mtasts.Policy) {
 	s.claim = &publication.Claim{
-		Name: "example-com", UID: "policy-1", Wanted: p,
+		Name: "example-com", UID: "policy-1", Wanted: p, Title: pick(s, publication.Untitled, publication.ByRule, publication.ByHistory),
 		Preflight:      pick(s, v1alpha1.PreflightRequire, v1alpha1.PreflightRequire, v1alpha1.PreflightAdvise),
 		DeletionPolicy: pick(s, v1alpha1.DeletionDrain, v1alpha1.DeletionDrain, v1alpha1.DeletionDrain, v1alpha1.DeletionOrphan, v1alpha1.DeletionImmediate),
 	}

@@ -68,9 +68,12 @@ func (s *sim) lookWorld() {
 	}
 	w := &publication.World{DNS: s.askDNS()}
 	seen := s.look()
+	if len(seen) > 0 {
+		w.Policy = &seen[0]
+	}
+	w.Follow(s.world, s.clock())
 	switch {
 	case len(seen) > 0:
-		w.Policy = &seen[0]
 	case len(w.DNS.IDs) > 0 && before.Tries+1 < s.tm.WorldTries:
 		w.DNS.Answer = publication.Unknown // worth another try
 	}
