@@ -77,6 +77,9 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 		return nil, err
 	}
 	if s.publication == nil {
+		if last := r.formers.of(domain, r.Clock.Now()); last != nil {
+			s.again(last.until.Sub(r.Clock.Now())) // then the others' turn has come
+		}
 		return s, nil
 	}
 	if err := r.observeChildren(ctx, s); err != nil {
