@@ -95,7 +95,7 @@ func TestRightsThatNobodyNeedsAreLeftOut(t *testing.T) {
 		"those of tenants":                 {"rbac.aggregateToDefaultRoles=false", []string{"ClusterRole " + release + "-view", "ClusterRole " + release + "-edit", "ClusterRole " + release + "-admin"}},
 		"those for metrics in clear text":  {"metrics.secure=false", []string{"ClusterRole " + release + "-metrics"}},
 		"those for no metrics":             {"metrics.enabled=false", []string{"ClusterRole " + release + "-metrics"}},
-		"those of an election with no one": {"leaderElection.enabled=false,replicaCount=1", []string{"Role "}},
+		"those of an election with no one": {"leaderElection.enabled=false,replicaCount=1", []string{"Role " + system + "/" + release + "-leader-election"}},
 	} {
 		for key := range parse(t, helm4.template(t, "--set", test.set)) {
 			for _, absent := range test.absent {
