@@ -95,6 +95,8 @@ type story struct {
 	clock     *operator.Clock
 	op        *operator.Operator
 	timings   controllers.Timings
+	// operatorNamespace is where operators that start from now on keep what outlives them; empty means nowhere.
+	operatorNamespace string
 	// settings are the configuration of operators that start from now on; nil means operator.Settings().
 	settings *config.Operator
 }
@@ -156,7 +158,7 @@ func (s *story) anotherOperator(link *operator.Link) *operator.Operator {
 	s.t.Helper()
 	op, err := operator.Start(context.WithoutCancel(s.ctx), operator.Options{
 		Config: asOperator, World: s.World, Clock: s.clock, Link: link, Timings: s.timings, Settings: s.settings,
-		Logger: s.logger("operator", slog.LevelInfo),
+		OperatorNamespace: s.operatorNamespace, Logger: s.logger("operator", slog.LevelInfo),
 	})
 	s.Expect(err).NotTo(HaveOccurred())
 	return op

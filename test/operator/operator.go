@@ -41,6 +41,8 @@ type Options struct {
 	World Surroundings
 	// Namespaces it is limited to; empty means all.
 	Namespaces []string
+	// OperatorNamespace is where it keeps what has to outlive it; empty means nowhere.
+	OperatorNamespace string
 	// Settings is its configuration; nil means Settings().
 	Settings *config.Operator
 	// Timings; the zero value means Timings().
@@ -78,6 +80,7 @@ func Timings() controllers.Timings {
 	t.MXFresh = 300 * time.Millisecond
 	t.STARTTLSRetry = time.Second
 	t.WorldPatience = time.Second
+	t.MemoryPatience = 3 * time.Second
 	t.HealInterval = time.Second
 	t.WayLinger = time.Second
 	t.HostDelay = 200 * time.Millisecond
@@ -135,6 +138,7 @@ func Start(ctx context.Context, o Options) (*Operator, error) {
 	}
 	err = controllers.Setup(mgr, controllers.Options{
 		Config: *o.Settings, Timings: o.Timings, World: world, Clock: o.Clock, Namespaces: o.Namespaces,
+		OperatorNamespace: o.OperatorNamespace,
 	})
 	if err != nil {
 		return nil, err
