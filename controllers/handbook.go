@@ -63,7 +63,7 @@ func asks(c *metav1.Condition, underWay bool) bool {
 		v1alpha1.ReasonLookupFailed, v1alpha1.ReasonStillAnswered, v1alpha1.ReasonBroken:
 		return true
 	case v1alpha1.ReasonNoReadyReplica, v1alpha1.ReasonReplicaLagging, v1alpha1.ReasonReplicaUnreachable, v1alpha1.ReasonProbeBlocked,
-		v1alpha1.ReasonBrokenAnswer:
+		v1alpha1.ReasonBrokenAnswer, v1alpha1.ReasonObserving:
 		return !underWay
 	}
 	return false

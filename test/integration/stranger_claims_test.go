@@ -357,7 +357,9 @@ func TestRestoreOfAWordHandsNothingOver(t *testing.T) {
 	p := s.policy()
 	s.create(p)
 	s.inForce(p)
-	s.spoil(s.publication(), func(o client.Object) { o.SetAnnotations(map[string]string{v1alpha1.TransferToAnnotation: "other-typo"}) })
+	s.spoil(s.publication(), func(o client.Object) {
+		o.SetAnnotations(map[string]string{v1alpha1.TransferToAnnotation: "other-typo"})
+	})
 	copied := s.publication()
 	evil := s.stranger()
 	copied.Annotations[v1alpha1.TransferToAnnotation] = evil.Namespace // whoever registers the name
