@@ -162,6 +162,20 @@ func (s *sim) checkDecision(d publication.Decision) {
 	}
 }
 
+// checkBegun makes sure that a claim which nothing entitles begins only where no id of ours shows that somebody's
+// memory is missing (I7).
+func (s *sim) checkBegun() {
+	if s.claim.Title != publication.Untitled {
+		return
+	}
+
+	for _, id := range slices.Concat(s.nameservers[0], s.nameservers[1]) {
+		if ours, ok := mtasts.ParseID(id); ok && publication.Plausible(ours, s.clock()) {
+			s.fail("a claim begins by itself although DNS shows id %s, which no publication knows (I7)", id)
+		}
+	}
+}
+
 // checkWrite sees every write of the publication.
 func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 	if i := after.Current; i != nil {
@@ -183,6 +197,9 @@ func (s *sim) checkWrite(before, after *v1alpha1.MTASTSPublicationSpec) {
 		}
 	}
 	s.checkRestored(before, after)
+	if before == nil {
+		s.checkBegun()
+	}
 	if announced := before == nil || before.AnnouncedID != after.AnnouncedID; announced && s.dark() && (s.foreign != nil || s.fault != "" || s.blind) && after.AnnouncedID != "" {
 		s.fail("the first id goes to DNS although the policy URL is %q (I2)", s.fault)
 	}
