@@ -28,6 +28,9 @@ func (p *pass) begin() bool {
 	if p.strayed() {
 		return false
 	}
+	if age := p.now.Sub(p.o.World.DNS.At); age < 0 || age >= p.t.UnverifiedDelay {
+		return p.need(NeedWorld) // the claim had to wait since, and the world went on
+	}
 	p.Spec = &v1alpha1.MTASTSPublicationSpec{}
 	p.enterFound()
 	return true

@@ -148,11 +148,12 @@ func TestFirstSightWaitsForDNSHoweverLong(t *testing.T) {
 
 func TestAPolicyThatIsServedWithoutAnIDMayBeCachedAllTheSame(t *testing.T) {
 	const older = "20260201000000aaaaaaaa"
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	o := Observation{
 		Claim: &Claim{Name: "p", Wanted: trial(mx1)},
-		World: &World{DNS: DNS{Answer: Absent}, Policy: &Seen{ID: older, Policy: enforce(mx2)}},
+		World: &World{DNS: DNS{Tried: Tried{At: now}, Answer: Absent}, Policy: &Seen{ID: older, Policy: enforce(mx2)}},
 	}
-	d := Decide(nil, o, time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC), DefaultTimings())
+	d := Decide(nil, o, now, DefaultTimings())
 	if d.Spec == nil || len(d.Spec.Ledger) != 1 || d.Spec.Ledger[0].ID != older || d.Spec.Ledger[0].CachedUntil != nil {
 		t.Fatalf("what the policy host serves is not in the ledger: %+v", d)
 	}

@@ -141,6 +141,25 @@ func TestARuleWaitsForARestoreAndNoLonger(t *testing.T) {
 	}
 }
 
+func TestAClaimThatHadToWaitLooksAgainBeforeItBegins(t *testing.T) {
+	w := newWorld(t)
+	w.records, w.foreign = []string{record(strayID)}, &Seen{ID: strayID, Policy: enforce(mx3)}
+	w.claims(Untitled)
+	w.records, w.foreign = nil, nil
+	for w.memory.world.Stray.Gone.Tries < 2 {
+		w.advance(time.Minute)
+	}
+	w.memory.world.Stray.Gone.Tries = 9 // it was seen to be gone
+	w.memory.world.Stray.Gone.Since = w.now.Add(-day)
+	w.claim = nil // refused for two days, as beside another claim
+	w.advance(2 * day)
+	w.records = []string{record(strayID)} // meanwhile somebody published it again
+	w.claims(Untitled)
+	if w.spec != nil {
+		t.Errorf("it begins by what was seen two days ago: %+v", w.last)
+	}
+}
+
 func TestASilentResolverIsNoAbsenceOfTheID(t *testing.T) {
 	w := newWorld(t)
 	w.records = []string{record(strayID)}
