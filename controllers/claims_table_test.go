@@ -93,15 +93,21 @@ func TestWhoseADomainIs(t *testing.T) {
 			policies{a, b}, nil, grounds{}, verdict{Refused: map[string]string{"a/p": conflicts, "b/p": conflicts}},
 		},
 		"the older of two in one namespace": {
-			policies{testPolicy("a", "young", 1), testPolicy("a", "old", 2)}, nil, grounds{},
+			policies{testPolicy("a", "young", 1), testPolicy("a", "old", 2)},
+			nil,
+			grounds{},
 			verdict{Winner: "a/old", Refused: map[string]string{"a/young": conflicts}},
 		},
 		"by name where both are of one age": {
-			policies{testPolicy("a", "q", 1), testPolicy("a", "p", 1)}, nil, grounds{},
+			policies{testPolicy("a", "q", 1), testPolicy("a", "p", 1)},
+			nil,
+			grounds{},
 			verdict{Winner: "a/p", Refused: map[string]string{"a/q": conflicts}},
 		},
 		"one beside another that may not claim": {
-			policies{a, b}, nil, grounds{cfg: onlyB},
+			policies{a, b},
+			nil,
+			grounds{cfg: onlyB},
 			verdict{Winner: "b/p", Title: publication.ByRule, Refused: map[string]string{"a/p": notAllowed}},
 		},
 		"one beside another that is not valid": {
@@ -118,7 +124,9 @@ func TestWhoseADomainIs(t *testing.T) {
 			policies{b}, nil, grounds{cfg: allowing(rule(testDomain, "b"), rule("*", "ops"))}, verdict{Winner: "b/p"},
 		},
 		"neither of two that the rules allow": {
-			policies{a, b}, nil, grounds{cfg: allowing(rule("*", "a", "b"))},
+			policies{a, b},
+			nil,
+			grounds{cfg: allowing(rule("*", "a", "b"))},
 			verdict{Refused: map[string]string{"a/p": conflicts, "b/p": conflicts}},
 		},
 
@@ -127,14 +135,18 @@ func TestWhoseADomainIs(t *testing.T) {
 			policies{testPolicy("a", "renamed", 0)}, nil, grounds{former: of("a")}, verdict{Winner: "a/renamed", Title: publication.ByHistory},
 		},
 		"who published last, beside an older claim": {
-			policies{testPolicy("a", "again", 0), b}, nil, grounds{former: of("a")},
+			policies{testPolicy("a", "again", 0), b},
+			nil,
+			grounds{former: of("a")},
 			verdict{Winner: "a/again", Title: publication.ByHistory, Refused: map[string]string{"b/p": conflicts}},
 		},
 		"not the only claim, while another namespace published last": {
 			policies{b}, nil, grounds{former: of("a")}, verdict{Title: publication.ByHistory, Refused: map[string]string{"b/p": conflicts}},
 		},
 		"whom a rule names, and not who published last and may no more": {
-			policies{a, b}, nil, grounds{cfg: onlyB, former: of("a")},
+			policies{a, b},
+			nil,
+			grounds{cfg: onlyB, former: of("a")},
 			verdict{Winner: "b/p", Title: publication.ByRule, Refused: map[string]string{"a/p": notAllowed}},
 		},
 		"whom a rule names, at once if it published last": {
@@ -143,7 +155,9 @@ func TestWhoseADomainIs(t *testing.T) {
 
 		// Something is published.
 		"the publication's own, though another is older": {
-			policies{testPolicy("a", "old", 9), testPolicy("a", "own", 1)}, publications{announced("a", "own")}, grounds{},
+			policies{testPolicy("a", "old", 9), testPolicy("a", "own", 1)},
+			publications{announced("a", "own")},
+			grounds{},
 			verdict{Winner: "a/own", Refused: map[string]string{"a/old": conflicts}},
 		},
 		"the next of the namespace when the publication's own is gone": {
@@ -153,19 +167,25 @@ func TestWhoseADomainIs(t *testing.T) {
 			policies{b, gone}, publications{announced("a", "gone")}, grounds{}, verdict{Refused: map[string]string{"b/p": conflicts}},
 		},
 		"the incumbent, though another published before it": {
-			policies{a, b}, publications{announced("a", "p")}, grounds{former: of("b")},
+			policies{a, b},
+			publications{announced("a", "p")},
+			grounds{former: of("b")},
 			verdict{Winner: "a/p", Refused: map[string]string{"b/p": conflicts}},
 		},
 		"the incumbent, though a rule is for another": {
-			policies{a, b}, publications{announced("a", "p")}, grounds{cfg: onlyB},
+			policies{a, b},
+			publications{announced("a", "p")},
+			grounds{cfg: onlyB},
 			verdict{Winner: "a/p", Frozen: notAllowed, Refused: map[string]string{"b/p": conflicts}},
 		},
 		"the incumbent, frozen if it is no longer valid": {
 			policies{odd}, publications{announced("a", "odd")}, grounds{}, verdict{Winner: "a/odd", Frozen: v1alpha1.ReasonInvalidPolicy},
 		},
 		"whom somebody's bare publication names": {
-			policies{a, b}, publications{{ObjectMeta: metav1.ObjectMeta{Namespace: "b", Name: testDomain}, Spec: v1alpha1.MTASTSPublicationSpec{Domain: testDomain}}},
-			grounds{former: of("a")}, verdict{Winner: "b/p", Refused: map[string]string{"a/p": conflicts}},
+			policies{a, b},
+			publications{{ObjectMeta: metav1.ObjectMeta{Namespace: "b", Name: testDomain}, Spec: v1alpha1.MTASTSPublicationSpec{Domain: testDomain}}},
+			grounds{former: of("a")},
+			verdict{Winner: "b/p", Refused: map[string]string{"a/p": conflicts}},
 		},
 		"who has announced something, though another publication is older": {
 			policies{a, b}, publications{never, restored}, grounds{}, verdict{Winner: "b/p", Refused: map[string]string{"a/p": conflicts}},
@@ -182,7 +202,9 @@ func TestWhoseADomainIs(t *testing.T) {
 			policies{a, at(b, "192.0.2.1")}, publications{never}, grounds{}, verdict{Winner: "a/p", Refused: map[string]string{"b/p": conflicts}},
 		},
 		"the other claim, once DNS points where that says": {
-			policies{a, at(b, "192.0.2.1")}, publications{never}, grounds{host: there},
+			policies{a, at(b, "192.0.2.1")},
+			publications{never},
+			grounds{host: there},
 			verdict{Winner: "a/p", Heir: "b/p", Refused: map[string]string{"b/p": conflicts}},
 		},
 		"not the other claim, if it has no place to point at": {
@@ -196,15 +218,21 @@ func TestWhoseADomainIs(t *testing.T) {
 			}()}, grounds{host: there}, verdict{Winner: "a/p", Refused: map[string]string{"b/p": conflicts}},
 		},
 		"neither of two other claims that DNS speaks for": {
-			policies{a, at(b, "192.0.2.1"), at(testPolicy("c", "p", 0), "192.0.2.1")}, publications{never}, grounds{host: there},
+			policies{a, at(b, "192.0.2.1"), at(testPolicy("c", "p", 0), "192.0.2.1")},
+			publications{never},
+			grounds{host: there},
 			verdict{Winner: "a/p", Refused: map[string]string{"b/p": conflicts, "c/p": conflicts}},
 		},
 		"who has announced, wherever DNS points": {
-			policies{a, at(b, "192.0.2.1")}, publications{announced("a", "p")}, grounds{host: there},
+			policies{a, at(b, "192.0.2.1")},
+			publications{announced("a", "p")},
+			grounds{host: there},
 			verdict{Winner: "a/p", Refused: map[string]string{"b/p": conflicts}},
 		},
 		"whom the rules name since, where nothing was announced": {
-			policies{a, b}, publications{never}, grounds{cfg: onlyB},
+			policies{a, b},
+			publications{never},
+			grounds{cfg: onlyB},
 			verdict{Winner: "a/p", Frozen: notAllowed, Heir: "b/p", Refused: map[string]string{"b/p": conflicts}},
 		},
 	} {
@@ -324,17 +352,23 @@ func TestARefusedClaimIsToldWhatDecides(t *testing.T) {
 		want         []string
 	}{
 		"published elsewhere": {
-			[]v1alpha1.MTASTSPolicy{b}, []v1alpha1.MTASTSPublication{announced("a", "p")}, nil,
+			[]v1alpha1.MTASTSPolicy{b},
+			[]v1alpha1.MTASTSPublication{announced("a", "p")},
+			nil,
 			[]string{"kubectl -n a annotate mtastspublication example.com mtasts.dev/transfer-to=b"},
 		},
 		"published elsewhere, with nothing to show": {
-			[]v1alpha1.MTASTSPolicy{pointing}, []v1alpha1.MTASTSPublication{testPublication("a", "p")}, nil,
+			[]v1alpha1.MTASTSPolicy{pointing},
+			[]v1alpha1.MTASTSPublication{testPublication("a", "p")},
+			nil,
 			[]string{"if DNS answers 192.0.2.1 for mta-sts.example.com"},
 		},
 		"several claims":           {[]v1alpha1.MTASTSPolicy{a, b}, nil, nil, []string{"claimed from namespaces a, b", word}},
 		"published last elsewhere": {[]v1alpha1.MTASTSPolicy{b}, nil, &former{"a", testNow}, []string{"last published from namespace a", testNow.Format(time.RFC3339), word}},
 		"two of one namespace": {
-			[]v1alpha1.MTASTSPolicy{a, softer}, []v1alpha1.MTASTSPublication{announced("a", "p")}, nil,
+			[]v1alpha1.MTASTSPolicy{a, softer},
+			[]v1alpha1.MTASTSPublication{announced("a", "p")},
+			nil,
 			[]string{"MTASTSPolicy a/p already publishes example.com", "mode testing and mx mx7.example.com, mx8.example.com", "leaves mode enforce"},
 		},
 	} {

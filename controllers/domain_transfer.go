@@ -33,7 +33,10 @@ type transferWord struct {
 // The pass then ends: the next one sees the publication without it.
 func (r *domainReconciler) heedTransfer(ctx context.Context, s *scope) (void bool, err error) {
 	pub := s.publication
-	if pub == nil || !pub.DeletionTimestamp.IsZero() || pub.Annotations[v1alpha1.TransferToAnnotation] == "" {
+	if pub == nil {
+		return false, nil
+	}
+	if !pub.DeletionTimestamp.IsZero() || pub.Annotations[v1alpha1.TransferToAnnotation] == "" {
 		s.memory.word = transferWord{}
 		return false, nil
 	}
@@ -92,7 +95,7 @@ func annotatedAt(o client.Object, annotation string, now time.Time) time.Time {
 				Annotations map[string]json.RawMessage `json:"f:annotations"`
 			} `json:"f:metadata"`
 		}
-		if entry.Time == nil || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.Raw, &fields) != nil {
+		if entry.Time == nil || entry.FieldsV1 == nil || json.Unmarshal(entry.FieldsV1.GetRawBytes(), &fields) != nil {
 			continue
 		}
 		if _, wrote := fields.Metadata.Annotations["f:"+annotation]; wrote && entry.Time.After(last) {

@@ -20,7 +20,7 @@ func annotatedBy(manager, annotation string, hours int) metav1.ManagedFieldsEntr
 	return metav1.ManagedFieldsEntry{
 		Manager: manager, Operation: metav1.ManagedFieldsOperationUpdate, APIVersion: v1alpha1.GroupVersion.String(),
 		FieldsType: "FieldsV1", Time: new(metav1.NewTime(testNow.Add(-time.Duration(hours) * time.Hour))),
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:annotations":{".":{},"f:` + annotation + `":{}}}}`)},
+		FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{".":{},"f:` + annotation + `":{}}}}`),
 	}
 }
 
