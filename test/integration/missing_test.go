@@ -42,7 +42,9 @@ func TestKindsThatAreInstalledLaterAreUsedWithoutARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := tell(t)
+	s := setScene(t)
+	s.allowAll()
+	s.startOperator()
 	install := func(name string) {
 		for _, path := range crds {
 			if strings.Contains(path, name) {

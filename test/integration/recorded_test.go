@@ -155,6 +155,7 @@ func (s *story) explained(state v1alpha1.State, kind, reason string) func() bool
 func TestTheStatesOfAPolicyAreAsRecorded(t *testing.T) {
 	t.Run("on its way, in force, changed, broken", func(t *testing.T) {
 		s := setScene(t)
+		s.allowAll()
 		s.ExternalDNS.SetMode(harness.Off)
 		p := s.policy()
 		s.create(p)
