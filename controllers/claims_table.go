@@ -127,7 +127,7 @@ func (c *claims) follow(own []*v1alpha1.MTASTSPolicy, g grounds) {
 			c.winner, c.frozen = p, acceptable(p, g.cfg)
 			continue
 		}
-		c.refused[p] = beside(p, c.winner)
+		c.refused[p] = secondOf(p, c.winner)
 	}
 }
 

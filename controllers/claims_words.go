@@ -22,8 +22,8 @@ func notAllowed(p *v1alpha1.MTASTSPolicy) refusal {
 		"the operator's configuration (domains) does not let namespace %s publish %s", p.Namespace, p.Spec.Domain)}
 }
 
-// beside refuses the second policy of a namespace. Whoever deletes the first may not know that there is another.
-func beside(p, followed *v1alpha1.MTASTSPolicy) refusal {
+// secondOf refuses the second policy of a namespace. Whoever deletes the first may not know that there is another.
+func secondOf(p, followed *v1alpha1.MTASTSPolicy) refusal {
 	loss := ""
 	if followed.Spec.Mode == v1alpha1.ModeEnforce && p.Spec.Mode != v1alpha1.ModeEnforce {
 		loss = ": the domain then leaves mode enforce"
