@@ -132,7 +132,9 @@ func TestStrangerStaysRefusedWhenTheVictimsNamespaceIsDeleted(t *testing.T) {
 
 func TestStrangerWaitsWhereTheMemoryOfAnIDIsMissing(t *testing.T) {
 	s := setScene(t)
-	id := string(mtasts.MintID(time.Now().Add(-time.Hour), "", "another life"))
+	minted, ok := mtasts.MintID(time.Now().Add(-time.Hour), "", "another life")
+	s.Expect(ok).To(BeTrue())
+	id := string(minted)
 	s.DNS.SetTXT(mtasts.RecordName(s.domain), announces(id)...)
 	evil := s.stranger()
 	s.startOperator()
@@ -165,7 +167,9 @@ func TestStrangerWaitsWhereTheMemoryOfAnIDIsMissing(t *testing.T) {
 
 func TestStrangerBeginsOnceDNSHasForgottenWhatNobodyRemembers(t *testing.T) {
 	s := setScene(t)
-	id := string(mtasts.MintID(time.Now().Add(-time.Hour), "", "another life"))
+	minted, ok := mtasts.MintID(time.Now().Add(-time.Hour), "", "another life")
+	s.Expect(ok).To(BeTrue())
+	id := string(minted)
 	s.DNS.SetTXT(mtasts.RecordName(s.domain), announces(id)...)
 	s.startOperator()
 	p := s.policy()

@@ -203,7 +203,7 @@ func (w *World) Follow(before *World, now time.Time) {
 // ours is the first plausible id of our form.
 func ours(ids []string, now time.Time) string {
 	for _, text := range ids {
-		if id, ok := mtasts.ParseID(text); ok && Plausible(id, now) {
+		if mtasts.ID(text).Plausible(now) {
 			return text
 		}
 	}
