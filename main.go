@@ -21,6 +21,7 @@ import (
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/mta-sts-operator/mta-sts-operator/controllers"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/cgroup"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
 )
@@ -88,6 +89,7 @@ func runManager(ctx context.Context, f managerFlags) error {
 		return err
 	}
 	ctrl.SetLogger(logr.FromSlogHandler(logger.Handler()))
+	cgroup.KeepWithinLimit()
 	if err := checkNamespaces(f.watchNamespaces); err != nil {
 		return err
 	}

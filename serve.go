@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/mta-sts-operator/mta-sts-operator/internal/cgroup"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 )
 
@@ -32,7 +33,7 @@ func serveCommand() *cobra.Command {
 			if err := becomeServer(o, logLevel); err != nil {
 				logger.Warn("serving with more memory than it takes", "error", err)
 			}
-			o.Logger = logger
+			o.Logger, o.MemoryLimit = logger, cgroup.KeepWithinLimit()
 			// Answering makes no garbage, so nothing else would give back what a load has used.
 			o.Loaded = debug.FreeOSMemory
 			return policyserver.Run(cmd.Context(), o)

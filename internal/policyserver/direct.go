@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver/crowd"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver/wire"
 )
 
@@ -13,10 +14,11 @@ import (
 const maxLoops = 4
 
 // wireConfig makes the usual request of senders bypass net/http.
-func wireConfig(h *publicHandler, draining *atomic.Bool, l limits) wire.Config {
+func wireConfig(h *publicHandler, draining *atomic.Bool, l limits, own, handed *crowd.Crowd) wire.Config {
 	return wire.Config{
 		Path: mtasts.PolicyPath, Answer: h.appendAnswer, Draining: draining,
 		First: l.readHeader, Idle: l.idle, Write: l.write,
+		Crowd: own, Handed: handed,
 		Loops: min(runtime.GOMAXPROCS(0), maxLoops),
 	}
 }

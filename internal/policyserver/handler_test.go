@@ -216,7 +216,7 @@ func TestKeepAliveConnectionsAreReused(t *testing.T) {
 func TestSlowClientsAreCutOff(t *testing.T) {
 	short := defaultLimits()
 	short.readHeader = 100 * time.Millisecond
-	short.read, short.write, short.idle = time.Hour, time.Hour, time.Hour
+	short.read, short.write, short.idle, short.idleGeneral = time.Hour, time.Hour, time.Hour, time.Hour
 	s := startWith(t, Options{limits: short}, map[string]string{hostA: value(1)})
 	tests := map[string]string{
 		"silent":                  "",

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver/crowd"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver/wire"
 )
 
@@ -40,6 +41,9 @@ type Options struct {
 	// until they have heard of it.
 	DrainDelay time.Duration
 
+	// MemoryLimit is how many bytes the process may take, which decides how many
+	// connections there may be: 128 MiB, the limit in the chart, if 0.
+	MemoryLimit int64
 	// Loaded, if not nil, is called after every load that changed what is served.
 	Loaded func()
 
@@ -85,6 +89,9 @@ func Run(ctx context.Context, o Options) error {
 	store := NewStore(o.Logger, registry, nil)
 	draining := new(atomic.Bool)
 	ready := func() bool { return store.Ready() && !draining.Load() }
+	rooms := roomsWithin(o.MemoryLimit)
+	headerBytes := int64(o.limits.headerBytes + headerSlop)
+	admin = &guarded{Listener: admin, crowd: crowd.New(rooms.admin), headerBytes: headerBytes}
 	adminServer := newServer(NewAdminHandler(store, registry, ready), o.limits, o.Logger)
 
 	// Reloading goes on to the end: a draining server is still asked, and must
@@ -98,11 +105,13 @@ func Run(ctx context.Context, o Options) error {
 	r.reload()
 	running.Go(func() { r.run(reloading) })
 	handler := newPublicHandler(store)
-	public, err = wire.Listen(public, wireConfig(handler, draining, o.limits))
+	general := crowd.New(rooms.general)
+	public, err = wire.Listen(public, wireConfig(handler, draining, o.limits, crowd.New(rooms.usual), general))
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening the public listener: %w", err), admin.Close())
 	}
-	publicServer := newServer(closeWhile(draining, handler), o.limits, o.Logger)
+	public = &guarded{Listener: public, crowd: general, headerBytes: headerBytes}
+	publicServer := newPublicServer(roomForStreams(general, closeWhile(draining, handler)), o.limits, o.Logger)
 
 	failed := make(chan error, 2)
 	running.Go(func() { serve(publicServer, public, failed) })
@@ -128,6 +137,9 @@ func (o Options) listen(ctx context.Context) (public, admin net.Listener, err er
 	admin, err = listen(ctx, o.AdminListener, o.AdminAddr)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("opening the admin listener: %w", err), public.Close())
+	}
+	if err := errors.Join(boundBuffers(public, sendBuffer), boundBuffers(admin, adminSendBuffer)); err != nil {
+		return nil, nil, errors.Join(err, public.Close(), admin.Close())
 	}
 	return public, admin, nil
 }

@@ -347,7 +347,7 @@ func TestShutdownFinishesRequestsInFlight(t *testing.T) {
 				<-finish
 				_, _ = io.WriteString(w, "finished")
 			})
-			server, l := newServer(handler, defaultLimits(), slog.New(slog.DiscardHandler)), loopback(t)
+			server, l := newPublicServer(handler, defaultLimits(), slog.New(slog.DiscardHandler)), loopback(t)
 			failed := make(chan error, 1)
 			go serve(server, l, failed)
 

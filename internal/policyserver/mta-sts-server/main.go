@@ -12,12 +12,13 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/mta-sts-operator/mta-sts-operator/internal/cgroup"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver"
 )
 
 func main() {
 	// Answering makes no garbage, so nothing else would give back what a load has used.
-	o := policyserver.Options{Loaded: debug.FreeOSMemory}
+	o := policyserver.Options{Loaded: debug.FreeOSMemory, MemoryLimit: cgroup.KeepWithinLimit()}
 	var level slog.Level
 	flag.StringVar(&o.Dir, "shards", "/policies", "directory in which the shards are mounted")
 	flag.StringVar(&o.Addr, "listen", ":8080", "address to serve policies at, in clear text")

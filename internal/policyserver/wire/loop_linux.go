@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/mta-sts-operator/mta-sts-operator/internal/policyserver/crowd"
 )
 
 const (
@@ -27,10 +29,22 @@ const (
 	epollExclusive = 1 << 28
 )
 
-// connection is what a loop knows of one connection. They stand in a slice, by descriptor.
+// connection is what a loop knows of one connection. They stand in a slice, by descriptor, and serve one after
+// the other.
 type connection struct {
-	since time.Duration // last activity, after loop.started; meaningless if closed
+	crowd.Member // idle since the last activity; in no crowd if closed
+
+	fd    int
 	state state
+}
+
+// End is called by any loop. The one that the connection belongs to sees its end arrive, and closes it.
+func (c *connection) End() bool {
+	if arrived(c.fd) {
+		return false
+	}
+	_ = syscall.Shutdown(c.fd, syscall.SHUT_RDWR)
+	return true
 }
 
 type state uint8
@@ -57,7 +71,7 @@ type loop struct {
 	ready  int
 	err    error
 
-	connections []connection
+	connections []*connection
 	in, out     []byte
 
 	started   time.Time
@@ -77,7 +91,7 @@ func newLoop(f *front, listener int) (*loop, error) {
 	}
 	l := &loop{
 		front: f, listener: listener, epoll: epoll, poll: os.NewFile(uintptr(epoll), "epoll"),
-		events: make([]syscall.EpollEvent, 256), in: make([]byte, readBytes), started: time.Now(), second: -1,
+		events: make([]syscall.EpollEvent, 256), in: make([]byte, readBytes), started: f.config.Crowd.Started(), second: -1,
 	}
 	l.gather = func(uintptr) bool {
 		l.ready, l.err = syscall.EpollWait(l.epoll, l.events, 0)
@@ -117,7 +131,7 @@ func (l *loop) run() {
 			if fd := int(e.Fd); fd == l.listener {
 				l.admit()
 			} else {
-				l.serve(fd)
+				l.serve(l.connections[fd])
 			}
 		}
 		if l.now >= l.nextSweep {
@@ -160,9 +174,13 @@ func (l *loop) sweepLater() error {
 
 // sweep closes connections that were silent for too long.
 func (l *loop) sweep() {
-	for fd, c := range l.connections {
-		if c.state == silent && l.now-c.since > l.front.config.First || c.state == waiting && l.now-c.since > l.front.config.Idle {
-			l.close(fd)
+	for _, c := range l.connections {
+		if c == nil {
+			continue
+		}
+		quiet := l.now - c.Since()
+		if c.state == silent && quiet > l.front.config.First || c.state == waiting && quiet > l.front.config.Idle {
+			l.close(c)
 		}
 	}
 }
@@ -182,40 +200,54 @@ func (l *loop) admit() {
 			time.Sleep(5 * time.Millisecond)
 			return
 		}
-		for fd >= len(l.connections) {
-			l.connections = append(l.connections, connection{})
+		c := l.connection(fd)
+		c.state = silent
+		c.Idle(l.now)
+		if !l.front.config.Crowd.Join(&c.Member, c, connectionBytes) {
+			l.close(c)
+			continue
 		}
-		l.connections[fd] = connection{since: l.now, state: silent}
-		l.serve(fd)
-		if l.connections[fd].state == closed {
+		l.serve(c)
+		if c.state == closed {
 			continue
 		}
 		event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)} //nolint:gosec // a descriptor
 		if err := syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_ADD, fd, &event); err != nil {
-			l.close(fd)
+			l.close(c)
 		}
 	}
 }
 
+// connection returns what stands for a descriptor.
+func (l *loop) connection(fd int) *connection {
+	for fd >= len(l.connections) {
+		l.connections = append(l.connections, nil)
+	}
+	if l.connections[fd] == nil {
+		l.connections[fd] = &connection{fd: fd}
+	}
+	return l.connections[fd]
+}
+
 // serve answers what has arrived on a connection.
-func (l *loop) serve(fd int) {
-	n, err := receive(fd, l.in)
+func (l *loop) serve(c *connection) {
+	n, err := receive(c.fd, l.in)
 	switch {
 	case err == syscall.EAGAIN, err == syscall.EINTR:
 	case err != 0, n == 0:
-		l.close(fd) // by the client, or broken
+		l.close(c) // by the client, or broken
 	default:
-		l.answer(fd, l.in[:n])
+		l.answer(c, l.in[:n])
 	}
 }
 
 // answer answers all requests in data and hands over what it does not know.
-func (l *loop) answer(fd int, data []byte) {
+func (l *loop) answer(c *connection, data []byte) {
 	out := l.out[:0]
 	for len(data) > 0 {
 		r, size := parse(data, l.front.config.Path)
 		if size == 0 || r.Close && size < len(data) {
-			l.handOver(fd, out, data, false)
+			l.handOver(c, out, data, false)
 			return
 		}
 		r.Date = l.date
@@ -226,36 +258,39 @@ func (l *loop) answer(fd int, data []byte) {
 		if len(data) > 0 && !r.Close && len(out) < flushBytes {
 			continue
 		}
-		n, err := send(fd, out, r.Close)
+		n, err := send(c.fd, out, r.Close)
 		switch {
 		case err == 0 && n == len(out):
 		case err == 0, err == syscall.EAGAIN, err == syscall.EINTR:
-			l.handOver(fd, out[max(n, 0):], data, r.Close)
+			l.handOver(c, out[max(n, 0):], data, r.Close)
 			return
 		default:
-			l.close(fd)
+			l.close(c)
 			return
 		}
 		if r.Close {
-			l.close(fd)
+			l.close(c)
 			return
 		}
 		out = out[:0]
 	}
-	l.connections[fd] = connection{since: l.now, state: waiting}
+	c.state = waiting
+	c.Idle(l.now)
 }
 
-func (l *loop) close(fd int) {
-	l.connections[fd].state = closed
-	_ = syscall.Close(fd) // ends the watching, too
+func (l *loop) close(c *connection) {
+	c.state = closed
+	l.front.config.Crowd.Leave(&c.Member) // first, because it may be ended from elsewhere as long as it is there
+	_ = syscall.Close(c.fd)               // ends the watching, too
 }
 
 // handOver leaves a connection to net/http: what it is owed, what was read from it, and whether it ends then.
-func (l *loop) handOver(fd int, owed, read []byte, last bool) {
-	l.connections[fd].state = closed
+func (l *loop) handOver(c *connection, owed, read []byte, last bool) {
+	c.state = closed
+	l.front.config.Crowd.Leave(&c.Member)
 	// One that was just accepted is not watched yet, and removing it fails.
-	_ = syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_DEL, fd, nil)
-	file := os.NewFile(uintptr(fd), "connection")
+	_ = syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_DEL, c.fd, nil)
+	file := os.NewFile(uintptr(c.fd), "connection")
 	conn, err := net.FileConn(file)
 	_ = file.Close() // conn has a descriptor of its own
 	if err != nil {
@@ -267,13 +302,13 @@ func (l *loop) handOver(fd int, owed, read []byte, last bool) {
 // finish answers what has arrived by now, and closes all connections.
 func (l *loop) finish() {
 	l.tick()
-	for fd, c := range l.connections {
-		if c.state == closed {
+	for _, c := range l.connections {
+		if c == nil || c.state == closed {
 			continue
 		}
-		l.serve(fd)
-		if l.connections[fd].state != closed {
-			l.close(fd)
+		l.serve(c)
+		if c.state != closed {
+			l.close(c)
 		}
 	}
 	_ = l.poll.Close()

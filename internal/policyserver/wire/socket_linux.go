@@ -37,3 +37,11 @@ func send(fd int, b []byte, more bool) (int, syscall.Errno) {
 		uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), uintptr(flags), 0, 0) //nolint:gosec // the kernel reads b, and keeps nothing
 	return int(n), err
 }
+
+// arrived tells whether there is something to receive, the end included.
+func arrived(fd int) bool {
+	var b [1]byte
+	_, _, err := syscall.RawSyscall6(syscall.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), 1, //nolint:gosec // likewise
+		syscall.MSG_PEEK, 0, 0)
+	return err == 0
+}
