@@ -29,6 +29,9 @@ import (
 // version is set by the linker.
 var version = "dev"
 
+// heapPercent is how much of its memory limit the manager's heap may take: nearly all that there is.
+const heapPercent = 90
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	cmd := commandOf(os.Args[0])
@@ -89,7 +92,7 @@ func runManager(ctx context.Context, f managerFlags) error {
 		return err
 	}
 	ctrl.SetLogger(logr.FromSlogHandler(logger.Handler()))
-	cgroup.KeepWithinLimit()
+	cgroup.KeepWithinLimit(heapPercent)
 	if err := checkNamespaces(f.watchNamespaces); err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ func serveCommand() *cobra.Command {
 			if err := becomeServer(o, logLevel); err != nil {
 				logger.Warn("serving with more memory than it takes", "error", err)
 			}
-			o.Logger, o.MemoryLimit = logger, cgroup.KeepWithinLimit()
+			o.Logger, o.MemoryLimit = logger, cgroup.KeepWithinLimit(policyserver.HeapPercent)
 			// Answering makes no garbage, so nothing else would give back what a load has used.
 			o.Loaded = debug.FreeOSMemory
 			return policyserver.Run(cmd.Context(), o)

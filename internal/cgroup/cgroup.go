@@ -2,7 +2,6 @@
 package cgroup
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path"
@@ -11,14 +10,14 @@ import (
 	"strings"
 )
 
-// KeepWithinLimit makes the garbage collector work harder before the memory limit of the container is reached:
-// without that the heap may grow to twice of what is in use, and the kernel kills what goes beyond its limit. It
-// returns the limit, 0 if there is none. An environment with GOMEMLIMIT has the last word on the collector.
-func KeepWithinLimit() int64 {
+// KeepWithinLimit makes the garbage collector work harder when percent of the container's memory limit are in use:
+// without that the heap may grow to twice of what it needs, and the kernel kills what goes beyond its limit. What is
+// left is for what Go does not count, sockets above all. It returns the limit, 0 if there is none. An environment
+// with GOMEMLIMIT has the last word on the collector.
+func KeepWithinLimit(percent int64) int64 {
 	limit := memoryLimit(os.DirFS("/"))
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
-		// The rest is for what Go does not count: sockets, above all, and the program itself.
-		debug.SetMemoryLimit(limit / 10 * 9)
+		debug.SetMemoryLimit(limit / 100 * percent)
 	}
 	return limit
 }
@@ -48,14 +47,22 @@ func limitAbove(root fs.FS, mount, group, file string) int64 {
 	least := int64(0)
 	for at := path.Join("/", group); ; at = path.Dir(at) {
 		content, err := fs.ReadFile(root, path.Join(mount, at, file))
-		// Where there is no limit stands "max", or a number that no machine has.
-		if n, parseErr := strconv.ParseInt(strings.TrimSpace(string(content)), 10, 64); errors.Join(err, parseErr) == nil && n < 1<<60 {
-			least = lesser(least, n)
+		if err == nil {
+			least = lesser(least, parse(string(content)))
 		}
 		if at == "/" {
 			return least
 		}
 	}
+}
+
+// parse reads a limit. Where there is none stands "max", or a number that no machine has.
+func parse(content string) int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(content), 10, 64)
+	if err != nil || n >= 1<<60 {
+		return 0
+	}
+	return n
 }
 
 // lesser is the lesser one of two limits, of which 0 is none.

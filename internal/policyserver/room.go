@@ -20,6 +20,10 @@ const (
 	streamBytes     = 96 << 10
 )
 
+// HeapPercent is how much of the memory limit the garbage collector may let the heap take. The rest is for the
+// kernel's part of connections: 25 KB for one whose client does not read, 2 048 of them and more.
+const HeapPercent = 65
+
 // rooms are the memory that connections may take, in bytes: those that package wire answers, those that
 // net/http has, and those of the admin listener. None takes the room of another, so that strangers neither
 // keep senders from being answered nor the kubelet.

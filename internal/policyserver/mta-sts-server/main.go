@@ -18,7 +18,7 @@ import (
 
 func main() {
 	// Answering makes no garbage, so nothing else would give back what a load has used.
-	o := policyserver.Options{Loaded: debug.FreeOSMemory, MemoryLimit: cgroup.KeepWithinLimit()}
+	o := policyserver.Options{Loaded: debug.FreeOSMemory, MemoryLimit: cgroup.KeepWithinLimit(policyserver.HeapPercent)}
 	var level slog.Level
 	flag.StringVar(&o.Dir, "shards", "/policies", "directory in which the shards are mounted")
 	flag.StringVar(&o.Addr, "listen", ":8080", "address to serve policies at, in clear text")
