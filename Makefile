@@ -118,6 +118,12 @@ test-unit: ## Run the tests that need no control plane.
 	  grep -v -e ' sigs.k8s.io/controller-runtime/pkg/envtest ' -e '/hack/release\.test ' | sed 's/\.test .*//') && \
 	go test -timeout 10m $(TESTFLAGS) $$packages
 
+# In control groups with the memory that the chart gives. Elsewhere than on Linux, as root, it says why it does not run.
+.PHONY: test-limits
+test-limits: ## Try to make operator and policy server exceed the chart's limits (Linux, root, five minutes).
+	@KUBEBUILDER_ASSETS=$$(hack/assets.sh) && export KUBEBUILDER_ASSETS && \
+	MTASTS_LIMITS=1 go test -count=1 -timeout 15m -v $(TESTFLAGS) ./test/limits
+
 # The decision alone first, then the controllers with all that they write, then shards alone. SEED=n lives one history of
 # each again; what they tell is the story of that seed.
 .PHONY: simulate
