@@ -21,6 +21,8 @@ type Options struct {
 	CRDs []string
 	// AuditLog is the file that gets one line per finished request, for ReadAudit; empty for none.
 	AuditLog string
+	// AdvertiseAddress is what kube-apiserver says of itself where there is no route that tells it.
+	AdvertiseAddress string
 	// Output receives what etcd and kube-apiserver print; nil discards it.
 	Output io.Writer
 }
@@ -73,6 +75,9 @@ func (c *ControlPlane) start(opts Options) error {
 	server.Out, server.Err = opts.Output, opts.Output
 	// Without it the server waits a minute for clients to end their watches.
 	server.Configure().Set("shutdown-watch-termination-grace-period", "2s")
+	if opts.AdvertiseAddress != "" {
+		server.Configure().Set("advertise-address", opts.AdvertiseAddress)
+	}
 	// A folder of its own, because envtest deletes one that it made when the server stops.
 	server.CertDir = filepath.Join(c.dir, "apiserver")
 	if err := os.Mkdir(server.CertDir, 0o700); err != nil {

@@ -222,4 +222,5 @@ func (p *process) try(t *testing.T, name string, attack func(), edit func() erro
 		r.verdict = "FAILED"
 	}
 	table = append(table, r)
+	t.Logf("%+v", r)
 }
