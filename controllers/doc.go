@@ -21,11 +21,11 @@
 // (never from policies), asks every pod which instance of which host it serves, and wakes the domains
 // for which the answer changed.
 //
-// # The MX host controller
+// # The MX hosts
 //
-// Its key is the name of a mail server. It asks each for STARTTLS as a sender does, about once a day and
-// one connection at a time, however many policies name it, and wakes the domains for which the answer
-// changed.
+// Beside the controllers each mail server is asked for STARTTLS as a sender does, about once a day and one
+// connection at a time, however many policies name it, and the domains for which the answer changed are
+// woken. Namespaces take turns (I11): package fair says which host is asked next.
 //
 // # Fences
 //

@@ -231,6 +231,6 @@ func (r *domainReconciler) removeAll(ctx context.Context, s *scope) error {
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting publication %s: %w", s.domain, err)
 	}
-	r.forget(ctx, s.domain)
+	r.forget(s.domain)
 	return nil
 }

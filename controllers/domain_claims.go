@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/fair"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
@@ -21,9 +22,9 @@ func wantedPolicy(p *v1alpha1.MTASTSPolicy) mtasts.Policy {
 }
 
 // forget drops what is remembered about a domain that is not published any more.
-func (r *domainReconciler) forget(ctx context.Context, domain string) {
+func (r *domainReconciler) forget(domain string) {
 	r.memories.forget(domain)
-	r.mxHosts.want(ctx, domain, nil, nil, false, r.Clock.Now())
+	r.mxHosts.want(domain, "", nil, nil, fair.Rest, r.Clock.Now())
 }
 
 // claimsOf reads the claims on a domain from the cache, each in the newest version that is known.
@@ -39,7 +40,7 @@ func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims,
 	known := r.memories.of(domain)
 	r.remember(known, publications.Items)
 	if len(policies.Items)+len(publications.Items) == 0 {
-		r.forget(ctx, domain)
+		r.forget(domain)
 		return claims{}, nil
 	}
 	for i := range policies.Items {

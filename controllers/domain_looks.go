@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/fair"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
@@ -110,21 +111,42 @@ func (r *domainReconciler) lookMX(ctx context.Context, s *scope) {
 		out.Hosts = s.memory.mx.Hosts
 	}
 	s.memory.mx = out
-	if s.winner == nil {
-		r.mxHosts.want(ctx, s.domain, nil, nil, false, now)
-	} else {
-		r.mxHosts.want(ctx, s.domain, out.Hosts, working(s.winner.Status.MX), s.mayBeHeld(), now)
-	}
+	r.wantMX(s)
 	r.observeMX(s)
+}
+
+// wantMX says which MX hosts are to be asked for the domain, and how urgently.
+func (r *domainReconciler) wantMX(s *scope) {
+	if s.winner == nil {
+		r.mxHosts.want(s.domain, "", nil, nil, fair.Rest, r.Clock.Now())
+		return
+	}
+	level := fair.Rest
+	switch {
+	case !s.mayBeHeld():
+	case s.everAnnounced():
+		level = fair.Edit
+	default:
+		level = fair.First
+	}
+	r.mxHosts.want(s.domain, s.winner.Namespace, s.memory.mx.Hosts, working(s.winner.Status.MX), level, r.Clock.Now())
+}
+
+// everAnnounced says whether senders were ever given an id of the domain.
+func (s *scope) everAnnounced() bool {
+	return s.publication != nil && s.publication.Spec.AnnouncedID != ""
 }
 
 // observeMX puts together what DNS said about the MX hosts and what they did.
 func (r *domainReconciler) observeMX(s *scope) {
 	s.observation.MX = nil
 	if s.memory.mx != nil {
+		if s.winner != nil && s.mayBeHeld() {
+			r.wantMX(s) // it may have come about after they were looked up
+		}
 		mx := *s.memory.mx
-		s.mail = r.mxHosts.seen(mx.Hosts)
-		mx.Failing, mx.Asking = judgeMX(mx.Hosts, s.mail, r.Clock.Now(), r.Timings)
+		s.mail = r.mxHosts.seen(s.domain, mx.Hosts)
+		mx.MXVerdict = judgeMX(mx.Hosts, s.mail, r.Clock.Now(), r.Timings)
 		s.observation.MX = &mx
 	}
 }

@@ -87,10 +87,10 @@ func (w timedWorld) LookWay(ctx context.Context, domain string, way sender.Way, 
 	return out
 }
 
-// ProbeMX implements World.
-func (w timedWorld) ProbeMX(ctx context.Context, host string) sender.MXProbe {
+// ProbeMXAddress implements World.
+func (w timedWorld) ProbeMXAddress(ctx context.Context, host string, address netip.Addr) sender.MXAddress {
 	began := time.Now()
-	out := w.World.ProbeMX(ctx, host)
+	out := w.World.ProbeMXAddress(ctx, host, address)
 	w.note(lookSTARTTLS, began, string(out.Outcome))
 	return out
 }

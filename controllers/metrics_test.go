@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -156,16 +157,16 @@ type stillWorld struct{ World }
 
 func (stillWorld) LookupMX(context.Context, string) sender.MX { return sender.MX{Status: sender.Found} }
 
-func (stillWorld) ProbeMX(context.Context, string) sender.MXProbe {
-	return sender.MXProbe{Outcome: sender.Pass}
+func (stillWorld) ProbeMXAddress(context.Context, string, netip.Addr) sender.MXAddress {
+	return sender.MXAddress{Outcome: sender.Pass}
 }
 
 func TestEveryLookIsTimed(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	w := timed(stillWorld{}, reg)
 	w.LookupMX(t.Context(), "example.com")
-	w.ProbeMX(t.Context(), "mx.example.com")
-	w.ProbeMX(t.Context(), "mx.example.com")
+	w.ProbeMXAddress(t.Context(), "mx.example.com", netip.Addr{})
+	w.ProbeMXAddress(t.Context(), "mx.example.com", netip.Addr{})
 	if n, err := testutil.GatherAndCount(reg, "mtasts_look_duration_seconds"); n != 2 || err != nil {
 		t.Errorf("%d series, %v", n, err)
 	}

@@ -1,38 +1,76 @@
 package controllers
 
 import (
-	"context"
-	"hash/fnv"
+	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	"sigs.k8s.io/controller-runtime/pkg/event"
+	"golang.org/x/time/rate"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/fair"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
 )
 
-// mxHosts remembers what MX hosts did when asked for STARTTLS, and which domains want to know. Losing it
-// costs another look, nothing else.
+// mxHosts remembers what MX hosts did when asked for STARTTLS, which domains want to know, and which host is
+// asked next (I11). Losing it costs another look, nothing else.
 type mxHosts struct {
-	t   Timings
-	due chan event.TypedGenericEvent[mxHostKey]
+	t Timings
+	// wake says that something may be asked earlier than was known.
+	wake chan struct{}
 
-	mu      sync.Mutex
-	byName  map[string]*mxHost
-	namedBy map[string][]string // hosts by domain
+	mu       sync.Mutex
+	byName   map[string]*mxHost
+	byDomain map[string]*mxWish
+	// known counts the hosts of each namespace.
+	known map[string]int
+	queue *fair.Queue[string]
+	// atRest bounds what is asked although nobody waits for it.
+	atRest *rate.Limiter
+	// pausing is when the slots of questions that have been answered are free again.
+	pausing map[string]time.Time
+	// dueAt is when the next host at rest is due; zero while none is known to be.
+	dueAt time.Time
+}
+
+// mxWish is what one domain wants to know.
+type mxWish struct {
+	namespace string
+	level     fair.Level
+	hosts     []string
+	// crowdedOut are hosts for which the namespace has no room, since then.
+	crowdedOut []string
+	since      time.Time
 }
 
 type mxHost struct {
 	mxSeen
 
-	domains map[string]struct{}
-	nextAt  time.Time
+	domains map[string]*mxWish
+	// levels counts the domains of each namespace by how urgent the host is to them.
+	levels map[string]*[fair.Levels]int
+	nextAt time.Time
+	// What is known of the round of questions that is under way; round is nil while none is.
+	round *mxRound
+}
+
+// mxRound is one round through the addresses of a host.
+type mxRound struct {
+	began time.Time
+	// at is nil until the name is resolved; done are the addresses that have answered.
+	at   *sender.MXAddresses
+	done []sender.MXAddress
+}
+
+// target is the address that is asked next; "" for DNS.
+func (r *mxRound) target() string {
+	if r.at == nil {
+		return ""
+	}
+	return r.at.Addresses[len(r.done)].String()
 }
 
 // mxSeen is what a host did when it was last asked; the zero Tried means never.
@@ -42,78 +80,177 @@ type mxSeen struct {
 	starttls v1alpha1.STARTTLS
 	// fails is set if every address was proven to fail; silent if every one timed out.
 	fails, silent bool
-	// asking is since when a change waits for an answer; zero while none does.
-	asking time.Time
+	// waiting is since when a change waits for an answer; zero while none does. asking is since when the host
+	// is being asked for it; zero while it waits for its turn.
+	waiting, asking time.Time
+	// unproven is set once one address was not proven to fail in the round that is under way; early if the last
+	// round began before the change was wanted that waits.
+	unproven, early bool
 }
 
 func newMXHosts(t Timings) *mxHosts {
 	return &mxHosts{
-		t: t, due: make(chan event.TypedGenericEvent[mxHostKey], 1024),
-		byName: map[string]*mxHost{}, namedBy: map[string][]string{},
+		t: t, wake: make(chan struct{}, 1), byName: map[string]*mxHost{}, byDomain: map[string]*mxWish{}, known: map[string]int{},
+		queue: fair.New[string](mxLimits), pausing: map[string]time.Time{}, atRest: rate.NewLimiter(mxHostsPerSecond, 5*mxHostsPerSecond),
 	}
 }
 
-// want says that a domain has these live MX hosts, nil for none any more. Hosts that worked when the last
-// operator saw them are asked some time within the interval, so that a restart does not ask thousands at
-// once; the others soon. With urgent, a change may be held by them: what fails is asked again if the
-// answer is too old to hold by.
-func (m *mxHosts) want(ctx context.Context, domain string, hosts []string, worked map[string]bool, urgent bool, now time.Time) {
-	for _, host := range m.note(domain, hosts, worked, urgent, now) {
-		select {
-		case m.due <- event.TypedGenericEvent[mxHostKey]{Object: mxHostKey{host}}:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
+const (
+	// mostMXHosts is how many hosts of one domain are asked: somebody's zone may name thousands. Of the others
+	// nothing is known, so that they hold no change.
+	mostMXHosts = 20
+	// mostHostsOfNamespace is how many hosts are remembered for one namespace, each with up to 12 KiB of what
+	// strangers' servers said.
+	mostHostsOfNamespace = 2000
+)
 
-// mostMXHosts is how many hosts of one domain are asked: somebody's zone may name thousands, each of which
-// takes minutes not to answer while everybody else's wait. Of the others nothing is known, so that they
-// hold no change.
-const mostMXHosts = 20
-
-// note returns the hosts to look after.
-func (m *mxHosts) note(domain string, hosts []string, worked map[string]bool, urgent bool, now time.Time) []string {
+// want says that a domain of a namespace has these live MX hosts, nil for none any more. Hosts that worked
+// when the last operator saw them are asked some time within the interval, so that a restart does not ask
+// thousands at once; the others soon. Above fair.Rest, a change may be held by them: what fails is asked again
+// if the answer is too old to hold by.
+func (m *mxHosts) want(domain, namespace string, hosts []string, worked map[string]bool, level fair.Level, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	hosts = hosts[:min(len(hosts), mostMXHosts)]
-	m.rename(domain, hosts)
-	var todo []string
-	for _, host := range hosts {
-		h, known := m.byName[host]
-		if !known {
-			h = &mxHost{domains: map[string]struct{}{}, nextAt: now}
-			if worked[host] {
-				h.nextAt = now.Add(time.Duration(spreadOf(host) * float64(m.t.STARTTLSInterval)))
-			}
-			m.byName[host] = h
-		}
-		h.domains[domain] = struct{}{}
-		if urgent && h.asking.IsZero() && (h.At.IsZero() || (h.fails && h.olderThan(m.t.STARTTLSRetry, now))) {
-			h.asking, h.nextAt = now, now
-		}
-		if !known || !h.nextAt.After(now) {
-			todo = append(todo, host)
+	wish := m.wish(domain, namespace, hosts[:min(len(hosts), mostMXHosts)])
+	if wish == nil {
+		return
+	}
+	m.at(wish, domain, level)
+	wish.crowdedOut = nil
+	for _, host := range wish.hosts {
+		if h := m.note(host, domain, wish, worked[host], now); h != nil {
+			m.urge(host, h, wish, now)
 		}
 	}
-	return todo
+	if len(wish.crowdedOut) == 0 {
+		wish.since = time.Time{}
+	} else if wish.since.IsZero() {
+		wish.since = now
+	}
+	m.awake()
 }
 
-// rename drops the hosts that nobody names any more.
-func (m *mxHosts) rename(domain string, hosts []string) {
-	for _, host := range m.namedBy[domain] {
-		h := m.byName[host]
-		if h == nil || slices.Contains(hosts, host) {
-			continue
+// note has a host looked after for a domain; nil if the namespace has no room for it.
+func (m *mxHosts) note(host, domain string, wish *mxWish, worked bool, now time.Time) *mxHost {
+	h := m.byName[host]
+	if h != nil && h.domains[domain] != nil {
+		return h
+	}
+	if (h == nil || h.levels[wish.namespace] == nil) && m.known[wish.namespace] >= mostHostsOfNamespace {
+		wish.crowdedOut = append(wish.crowdedOut, host)
+		return nil
+	}
+	if h == nil {
+		h = &mxHost{domains: map[string]*mxWish{}, levels: map[string]*[fair.Levels]int{}, nextAt: now}
+		if worked {
+			h.nextAt = now.Add(time.Duration(spreadOf(host) * float64(m.t.STARTTLSInterval)))
 		}
-		delete(h.domains, domain)
-		if len(h.domains) == 0 {
-			delete(m.byName, host)
+		m.byName[host] = h
+		m.dueBy(h.nextAt)
+	}
+	if h.levels[wish.namespace] == nil {
+		h.levels[wish.namespace] = &[fair.Levels]int{}
+		m.known[wish.namespace]++
+	}
+	h.levels[wish.namespace][wish.level]++
+	h.domains[domain] = wish
+	if h.round != nil { // the namespace waits as well from now on
+		m.join(host, h, wish.namespace)
+	}
+	return h
+}
+
+// urge has a host asked at once if a change waits for what it does.
+func (m *mxHosts) urge(host string, h *mxHost, wish *mxWish, now time.Time) {
+	if wish.level == fair.Rest {
+		return
+	}
+	if h.waiting.IsZero() && (h.At.IsZero() || (h.fails && h.olderThan(m.t.STARTTLSRetry, now))) {
+		h.waiting = now
+	}
+	if h.waiting.IsZero() {
+		return
+	}
+	if h.round != nil {
+		m.join(host, h, wish.namespace)
+		return
+	}
+	h.round = &mxRound{}
+	m.joinAll(host, h)
+}
+
+// join puts a host into the line of a namespace that waits for it.
+func (m *mxHosts) join(host string, h *mxHost, namespace string) {
+	level := fair.Rest
+	for l, domains := range h.levels[namespace] {
+		if domains > 0 && !h.waiting.IsZero() {
+			level = fair.Level(l)
 		}
 	}
-	m.namedBy[domain] = slices.Clone(hosts)
+	m.queue.Join(host, h.round.target(), namespace, level, false)
+}
+
+// joinAll puts a host into the lines of all who wait for it.
+func (m *mxHosts) joinAll(host string, h *mxHost) {
+	for _, namespace := range slices.Sorted(maps.Keys(h.levels)) {
+		m.join(host, h, namespace)
+	}
+}
+
+// at says how urgent a domain's hosts are to it from now on.
+func (m *mxHosts) at(wish *mxWish, domain string, level fair.Level) {
+	if wish.level == level {
+		return
+	}
+	for _, host := range wish.hosts {
+		if h := m.byName[host]; h != nil && h.domains[domain] == wish {
+			h.levels[wish.namespace][wish.level]--
+			h.levels[wish.namespace][level]++
+		}
+	}
+	wish.level = level
+}
+
+// wish replaces what a domain wants to know, and drops the hosts that nobody names any more.
+func (m *mxHosts) wish(domain, namespace string, hosts []string) *mxWish {
+	w := m.byDomain[domain]
+	if w != nil {
+		for _, host := range w.hosts {
+			if w.namespace != namespace || !slices.Contains(hosts, host) {
+				m.leave(host, domain)
+			}
+		}
+	}
 	if len(hosts) == 0 {
-		delete(m.namedBy, domain)
+		delete(m.byDomain, domain)
+		return nil
+	}
+	if w == nil || w.namespace != namespace {
+		w = &mxWish{namespace: namespace}
+		m.byDomain[domain] = w
+	}
+	w.hosts = slices.Clone(hosts)
+	return w
+}
+
+// leave says that a domain does not name a host any more.
+func (m *mxHosts) leave(host, domain string) {
+	h := m.byName[host]
+	if h == nil || h.domains[domain] == nil {
+		return
+	}
+	wish := h.domains[domain]
+	delete(h.domains, domain)
+	h.levels[wish.namespace][wish.level]--
+	if *h.levels[wish.namespace] == [fair.Levels]int{} {
+		delete(h.levels, wish.namespace)
+		m.queue.Leave(host, wish.namespace)
+		if m.known[wish.namespace]--; m.known[wish.namespace] == 0 {
+			delete(m.known, wish.namespace)
+		}
+	}
+	if len(h.domains) == 0 {
+		delete(m.byName, host)
 	}
 }
 
@@ -121,128 +258,20 @@ func (s mxSeen) olderThan(age time.Duration, now time.Time) bool {
 	return s.At.After(now) || now.Sub(s.At) >= age
 }
 
-// dueIn is how long it is until a host is to be asked, and whether anybody wants to know.
-func (m *mxHosts) dueIn(host string, now time.Time) (wait time.Duration, wanted bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	h := m.byName[host]
-	if h == nil {
-		return 0, false
-	}
-	return max(h.nextAt.Sub(now), 0), true
-}
-
-// saw notes what a host did. It returns the domains for which that may change something, and when the
-// host is to be asked again.
-func (m *mxHosts) saw(host string, probe sender.MXProbe, now time.Time) (domains []string, next time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	h := m.byName[host]
-	if h == nil {
-		return nil, 0
-	}
-	before := h.mxSeen
-	h.mxSeen = mxSeen{
-		Tried: before.Next(now, probe.Outcome == sender.Pass),
-		fails: sender.EveryMXFails([]sender.MXProbe{probe}), silent: sender.IsEgressBlocked([]sender.MXProbe{probe}),
-	}
-	h.starttls = starttlsOf(probe, h.silent && m.allSilent())
-	next = time.Duration((0.8 + 0.4*spreadOf(host)) * float64(m.t.STARTTLSInterval))
-	if h.Tries > 0 {
-		next = min(m.t.STARTTLSInterval, m.t.STARTTLSRetry<<min(h.Tries-1, 10))
-	}
-	h.nextAt = now.Add(next)
-	if sameButElsewhere(before.starttls, h.starttls) {
-		h.starttls = before.starttls
-	}
-	proving := h.starttls.State == v1alpha1.STARTTLSFails && h.Tries <= m.t.ProofLooks
-	if proving || !before.asking.IsZero() || !apiequality.Semantic.DeepEqual(before.starttls, h.starttls) {
-		domains = slices.Sorted(maps.Keys(h.domains))
-	}
-	return domains, next
-}
-
-// sameButElsewhere says whether a host does at its addresses what it did at others before: large providers
-// answer other ones every few minutes, and ten thousand domains need not hear of it.
-func sameButElsewhere(before, after v1alpha1.STARTTLS) bool {
-	if before.State != v1alpha1.STARTTLSWorks || after.State != v1alpha1.STARTTLSWorks {
-		return false
-	}
-	was, is := found(before), found(after)
-	return len(was) == 1 && apiequality.Semantic.DeepEqual(was, is)
-}
-
-// found is what was found at the addresses of a host, without saying at which.
-func found(s v1alpha1.STARTTLS) []v1alpha1.MXAddress {
-	var out []v1alpha1.MXAddress
-	for _, a := range s.Addresses {
-		a.Address = ""
-		if !slices.ContainsFunc(out, func(b v1alpha1.MXAddress) bool { return apiequality.Semantic.DeepEqual(a, b) }) {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
-// allSilent says whether every host that was ever asked timed out: then the network here is the one to blame.
-func (m *mxHosts) allSilent() bool {
-	for _, h := range m.byName {
-		if !h.At.IsZero() && !h.silent {
-			return false
-		}
-	}
-	return true
-}
-
-// seen is what these hosts did, without those nobody has noted.
-func (m *mxHosts) seen(hosts []string) map[string]mxSeen {
+// seen is what the hosts of a domain did, without those nobody looks after. A host for which the namespace
+// has no room waits for its turn.
+func (m *mxHosts) seen(domain string, hosts []string) map[string]mxSeen {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := make(map[string]mxSeen, len(hosts))
+	wish := cmp.Or(m.byDomain[domain], &mxWish{})
 	for _, host := range hosts {
-		if h := m.byName[host]; h != nil {
+		switch h := m.byName[host]; {
+		case h != nil && (h.domains[domain] != nil || !h.At.IsZero()):
 			out[host] = h.mxSeen
+		case slices.Contains(wish.crowdedOut, host):
+			out[host] = mxSeen{waiting: wish.since}
 		}
 	}
 	return out
-}
-
-// judgeMX says how the live MX hosts fail, if all of them do, or else since when that is being found out.
-func judgeMX(hosts []string, seen map[string]mxSeen, now time.Time, t Timings) (failing string, asking time.Time) {
-	var how []string
-	unknown := false
-	for _, host := range hosts {
-		s := seen[host]
-		switch {
-		case !s.At.IsZero() && !s.fails:
-			return "", time.Time{}
-		case s.At.IsZero() || s.olderThan(2*t.STARTTLSRetry, now): // what holds is asked again before that
-			if asking.IsZero() || (!s.asking.IsZero() && s.asking.Before(asking)) {
-				asking = s.asking
-			}
-			unknown = true
-		default:
-			how = append(how, s.starttls.Message)
-		}
-	}
-	if unknown || len(hosts) == 0 {
-		return "", asking
-	}
-	return strings.Join(how, "; "), time.Time{}
-}
-
-// working are the hosts that worked when the status was written.
-func working(hosts []v1alpha1.MXHost) map[string]bool {
-	out := make(map[string]bool, len(hosts))
-	for _, h := range hosts {
-		out[h.Host] = h.STARTTLS != nil && h.STARTTLS.State == v1alpha1.STARTTLSWorks
-	}
-	return out
-}
-
-// spreadOf is a number in [0,1) that differs between names and does not change.
-func spreadOf(name string) float64 {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(name))
-	return float64(h.Sum32()) / (1 << 32)
 }

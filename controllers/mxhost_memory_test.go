@@ -1,14 +1,13 @@
 package controllers
 
 import (
-	"context"
-	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/fair"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
 )
@@ -23,65 +22,48 @@ func probeOf(host string, outcome sender.Outcome, reason sender.Reason) sender.M
 	return probe
 }
 
-// asked is the host that is to be asked next, "" if none is.
-func (m *mxHosts) asked() string {
-	select {
-	case e := <-m.due:
-		return e.Object.Host
-	default:
-		return ""
-	}
+// look is one whole round with a host, which takes no time.
+func (w *mxWorld) look(host string, probe sender.MXProbe) (domains []string, next time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := w.byName[host]
+	h.round = &mxRound{began: w.now}
+	domains = w.saw(h, probe, w.now)
+	return domains, h.nextAt.Sub(w.now)
 }
 
 func TestADomainOfManyMXHostsDoesNotKeepTheOthersWaiting(t *testing.T) {
-	m := newMXHosts(publication.DefaultTimings())
-	var many []string
-	for i := range 500 {
-		many = append(many, fmt.Sprintf("mx%03d.example.net", i))
+	w := newMXWorld(t)
+	w.does = silentHosts("never")
+	many := numbered("mx%03d.example.net", 500)
+	w.want("greedy.example", "mail", many, nil, fair.Edit, w.now)
+	w.want("modest.example", "mail", []string{"mx.example.org"}, nil, fair.Edit, w.now)
+	w.run(w.now.Add(time.Minute))
+	if len(w.log) != mostMXHosts+1 {
+		t.Errorf("%d hosts were asked", len(w.log))
 	}
-	m.want(t.Context(), "greedy.example", many, nil, true, testNow)
-	m.want(t.Context(), "modest.example", []string{"mx.example.org"}, nil, true, testNow)
-	before := 0
-	for host := m.asked(); host != "mx.example.org"; host = m.asked() {
-		if host == "" {
-			t.Fatal("mx.example.org is never asked")
-		}
-		m.saw(host, probeOf(host, sender.Broken, sender.NoSTARTTLS), testNow)
-		before++
-	}
-	if before != mostMXHosts {
-		t.Errorf("%d hosts of another domain were asked before", before)
-	}
-	failing, asking := judgeMX(many, m.seen(many), testNow, publication.DefaultTimings())
-	if failing != "" || !asking.IsZero() {
-		t.Errorf("hosts that were not asked hold a change: %q since %s", failing, asking)
+	if v := w.verdict("greedy.example", many...); v.Failing != "" || !v.Asking.IsZero() || len(v.Unasked) != 0 {
+		t.Errorf("hosts that were not asked hold a change: %+v", v)
 	}
 }
 
 func TestAnMXHostIsAskedOnceForAllDomains(t *testing.T) {
-	m := newMXHosts(publication.DefaultTimings())
-	ctx, mx := context.Background(), []string{"mx.example.net"}
-	m.want(ctx, "a.example", mx, nil, false, testNow)
-	m.want(ctx, "b.example", mx, nil, false, testNow)
-	for range 2 { // the queue of the controller makes one of them
-		if got := m.asked(); got != "mx.example.net" {
-			t.Fatalf("asked %q", got)
-		}
-	}
-	domains, next := m.saw("mx.example.net", probeOf("mx.example.net", sender.Pass, ""), testNow)
-	if diff := cmp.Diff([]string{"a.example", "b.example"}, domains); diff != "" {
+	w := newMXWorld(t)
+	mx := []string{"mx.example.net"}
+	w.want("a.example", "mail", mx, nil, fair.Rest, w.now)
+	w.want("b.example", "other", mx, nil, fair.Rest, w.now)
+	w.run(w.now.Add(time.Hour))
+	if diff := cmp.Diff([]string{"a.example", "b.example"}, w.woken); diff != "" {
 		t.Error(diff)
 	}
-	if next < 19*time.Hour || next > 29*time.Hour {
-		t.Errorf("asked again after %s", next)
+	w.want("c.example", "mail", mx, nil, fair.Edit, w.now)
+	w.run(w.now.Add(18 * time.Hour))
+	if len(w.log) != 1 {
+		t.Errorf("asked %d times although the answer is hours old", len(w.log))
 	}
-	m.want(ctx, "c.example", mx, nil, true, testNow.Add(time.Hour))
-	if got := m.asked(); got != "" {
-		t.Errorf("%s is asked although the answer is an hour old", got)
-	}
-	domains, _ = m.saw("mx.example.net", probeOf("mx.example.net", sender.Pass, ""), testNow.Add(24*time.Hour))
-	if len(domains) != 0 {
-		t.Errorf("%v are woken by what they knew", domains)
+	w.run(w.now.Add(10 * time.Hour))
+	if len(w.log) != 2 || len(w.woken) != 2 {
+		t.Errorf("asked %d times within 29 hours; %v are woken by what they knew", len(w.log), w.woken[2:])
 	}
 }
 
@@ -93,8 +75,8 @@ func TestAHostThatDoesTheSameAtOtherAddressesWakesNobody(t *testing.T) {
 		}
 		return probe
 	}
-	m := newMXHosts(publication.DefaultTimings())
-	m.want(t.Context(), "a.example", []string{"mx.example.net"}, nil, false, testNow)
+	w := newMXWorld(t)
+	w.want("a.example", "mail", []string{"mx.example.net"}, nil, fair.Rest, w.now)
 	for _, tt := range []struct {
 		name  string
 		probe sender.MXProbe
@@ -106,7 +88,7 @@ func TestAHostThatDoesTheSameAtOtherAddressesWakesNobody(t *testing.T) {
 		{"no STARTTLS", probeOf("mx.example.net", sender.Broken, sender.NoSTARTTLS), true},
 		{"all is well again", at("TLS 1.2", "192.0.2.7"), true},
 	} {
-		domains, _ := m.saw("mx.example.net", tt.probe, testNow)
+		domains, _ := w.look("mx.example.net", tt.probe)
 		if (len(domains) > 0) != tt.wakes {
 			t.Errorf("%s wakes %v", tt.name, domains)
 		}
@@ -114,40 +96,44 @@ func TestAHostThatDoesTheSameAtOtherAddressesWakesNobody(t *testing.T) {
 }
 
 func TestAnMXHostThatNobodyNamesAnyMoreIsForgotten(t *testing.T) {
-	m := newMXHosts(publication.DefaultTimings())
-	m.want(t.Context(), "a.example", []string{"mx1.example.net", "mx2.example.net"}, nil, false, testNow)
-	m.want(t.Context(), "b.example", []string{"mx2.example.net"}, nil, false, testNow)
-	m.want(t.Context(), "a.example", nil, nil, false, testNow)
-	if _, wanted := m.dueIn("mx1.example.net", testNow); wanted {
+	w := newMXWorld(t)
+	w.want("a.example", "mail", []string{"mx1.example.net", "mx2.example.net"}, nil, fair.Rest, w.now)
+	w.want("b.example", "mail", []string{"mx2.example.net"}, nil, fair.Rest, w.now)
+	w.want("a.example", "mail", nil, nil, fair.Rest, w.now)
+	w.run(w.now.Add(time.Minute))
+	if !w.askedAt("mx1.example.net").IsZero() {
 		t.Error("mx1 is still asked")
 	}
-	if _, wanted := m.dueIn("mx2.example.net", testNow); !wanted {
+	if w.askedAt("mx2.example.net").IsZero() {
 		t.Error("mx2, which b.example names, is not asked any more")
 	}
-	if m.want(t.Context(), "b.example", nil, nil, false, testNow); len(m.byName)+len(m.namedBy) != 0 {
-		t.Errorf("%v %v are left", m.byName, m.namedBy)
+	if w.want("b.example", "mail", nil, nil, fair.Rest, w.now); len(w.byName)+len(w.byDomain)+len(w.known) != 0 {
+		t.Errorf("%v %v %v are left", w.byName, w.byDomain, w.known)
 	}
 }
 
 func TestAfterARestartOnlyHostsThatDidNotWorkAreAskedAtOnce(t *testing.T) {
-	m := newMXHosts(publication.DefaultTimings())
-	m.want(t.Context(), "a.example", []string{"mx1.example.net", "mx2.example.net"}, map[string]bool{"mx1.example.net": true}, false, testNow)
-	if wait, _ := m.dueIn("mx1.example.net", testNow); wait == 0 {
+	w := newMXWorld(t)
+	w.want("a.example", "mail", []string{"mx1.example.net", "mx2.example.net"}, map[string]bool{"mx1.example.net": true}, fair.Rest, w.now)
+	w.run(w.now.Add(time.Minute))
+	if !w.askedAt("mx1.example.net").IsZero() {
 		t.Error("mx1 is asked at once")
 	}
-	if wait, _ := m.dueIn("mx2.example.net", testNow); wait != 0 {
-		t.Errorf("mx2 is asked after %s", wait)
+	if w.askedAt("mx2.example.net").IsZero() {
+		t.Error("mx2 is not asked within a minute")
+	}
+	if w.run(w.now.Add(24 * time.Hour)); w.askedAt("mx1.example.net").IsZero() {
+		t.Error("mx1 is not asked within a day")
 	}
 }
 
 func TestAFailingHostIsAskedAgainLaterAndLater(t *testing.T) {
-	m := newMXHosts(publication.DefaultTimings())
-	m.want(t.Context(), "a.example", []string{"mx1.example.net"}, nil, false, testNow)
-	now := testNow
+	w := newMXWorld(t)
+	w.want("a.example", "mail", []string{"mx1.example.net"}, nil, fair.Rest, w.now)
 	var waits []time.Duration
 	for range 12 {
-		_, next := m.saw("mx1.example.net", probeOf("mx1.example.net", sender.Broken, sender.NoSTARTTLS), now)
-		waits, now = append(waits, next), now.Add(next)
+		_, next := w.look("mx1.example.net", probeOf("mx1.example.net", sender.Broken, sender.NoSTARTTLS))
+		waits, w.now = append(waits, next), w.now.Add(next)
 	}
 	want := []time.Duration{5 * time.Minute, 10 * time.Minute, 20 * time.Minute}
 	if diff := cmp.Diff(want, waits[:3]); diff != "" {
@@ -159,16 +145,16 @@ func TestAFailingHostIsAskedAgainLaterAndLater(t *testing.T) {
 }
 
 func TestTheNetworkIsBlamedOnlyWhileNoHostAnswers(t *testing.T) {
-	m := newMXHosts(publication.DefaultTimings())
+	w := newMXWorld(t)
 	hosts := []string{"mx1.example.net", "mx2.example.net"}
-	m.want(t.Context(), "a.example", hosts, nil, false, testNow)
-	m.saw(hosts[0], probeOf(hosts[0], sender.NoAnswer, sender.Timeout), testNow)
-	if got := m.seen(hosts)[hosts[0]].starttls; got.Reason != "EgressBlocked" || got.State != "Unknown" {
+	w.want("a.example", "mail", hosts, nil, fair.Rest, w.now)
+	w.look(hosts[0], probeOf(hosts[0], sender.NoAnswer, sender.Timeout))
+	if got := w.seen("a.example", hosts)[hosts[0]].starttls; got.Reason != "EgressBlocked" || got.State != "Unknown" {
 		t.Errorf("the only host that was asked times out: %+v", got)
 	}
-	m.saw(hosts[1], probeOf(hosts[1], sender.Pass, ""), testNow)
-	m.saw(hosts[0], probeOf(hosts[0], sender.NoAnswer, sender.Timeout), testNow)
-	if got := m.seen(hosts)[hosts[0]].starttls; got.Reason != "Timeout" {
+	w.look(hosts[1], probeOf(hosts[1], sender.Pass, ""))
+	w.look(hosts[0], probeOf(hosts[0], sender.NoAnswer, sender.Timeout))
+	if got := w.seen("a.example", hosts)[hosts[0]].starttls; got.Reason != "Timeout" {
 		t.Errorf("another host answers: %+v", got)
 	}
 }
@@ -182,31 +168,43 @@ func TestMXHostsFailOnlyIfAllAreProvenTo(t *testing.T) {
 		return s
 	}
 	sound := mxSeen{Tried: publication.Tried{At: testNow.Add(-20 * time.Hour)}}
-	waiting := mxSeen{asking: testNow.Add(-time.Second)}
+	since := func(age time.Duration) time.Time { return testNow.Add(-age) }
+	asked := mxSeen{waiting: since(time.Minute), asking: since(time.Second)}
+	waiting := mxSeen{waiting: since(time.Minute)}
+	late := broken(time.Hour)
+	late.waiting = since(50 * time.Minute)
+	halfway := asked
+	halfway.unproven = true
+	both := "it is broken; it is broken"
+	unasked := publication.MXVerdict{Unasked: []string{mx2}, UnaskedSince: since(time.Minute)}
 	for name, tt := range map[string]struct {
-		seen    map[string]mxSeen
-		failing string
-		asking  bool
+		mx1, mx2 mxSeen
+		want     publication.MXVerdict
 	}{
-		"nothing is known":                              {nil, "", false},
-		"both are broken":                               {map[string]mxSeen{mx1: broken(0), mx2: broken(time.Minute)}, "it is broken; it is broken", false},
-		"one is broken, the other worked yesterday":     {map[string]mxSeen{mx1: broken(0), mx2: sound}, "", false},
-		"one is broken, the other is being asked":       {map[string]mxSeen{mx1: broken(0), mx2: waiting}, "", true},
-		"one worked, the other is being asked":          {map[string]mxSeen{mx1: sound, mx2: waiting}, "", false},
-		"one is broken, the other was never asked":      {map[string]mxSeen{mx1: broken(0)}, "", false},
-		"one of them was broken long ago":               {map[string]mxSeen{mx1: broken(0), mx2: broken(time.Hour)}, "", false},
-		"one was broken before the clock was set back":  {map[string]mxSeen{mx1: broken(0), mx2: broken(-time.Hour)}, "", false},
-		"both were broken a while ago, and asked again": {map[string]mxSeen{mx1: broken(7 * time.Minute), mx2: broken(7 * time.Minute)}, "it is broken; it is broken", false},
+		"nothing is known":                               {mxSeen{}, mxSeen{}, publication.MXVerdict{}},
+		"both are broken":                                {broken(0), broken(time.Minute), publication.MXVerdict{Failing: both}},
+		"one is broken, the other worked yesterday":      {broken(0), sound, publication.MXVerdict{}},
+		"one is broken, the other is being asked":        {broken(0), asked, publication.MXVerdict{Asking: since(time.Second)}},
+		"one is broken, the other waits for its turn":    {broken(0), waiting, unasked},
+		"one is being asked, the other waits":            {asked, waiting, publication.MXVerdict{Asking: since(time.Second), Unasked: []string{mx2}, UnaskedSince: since(time.Minute)}},
+		"one worked, the other is being asked":           {sound, asked, publication.MXVerdict{}},
+		"one worked, the other waits for its turn":       {sound, waiting, publication.MXVerdict{}},
+		"one waits, the other does not fail everywhere":  {waiting, halfway, publication.MXVerdict{}},
+		"one is broken, nobody asks the other":           {broken(0), mxSeen{}, publication.MXVerdict{}},
+		"one of them was broken long ago":                {broken(0), broken(time.Hour), publication.MXVerdict{}},
+		"one was broken long ago and waits for its turn": {broken(0), late, publication.MXVerdict{Unasked: []string{mx2}, UnaskedSince: since(50 * time.Minute)}},
+		"one was broken before the clock was set back":   {broken(0), broken(-time.Hour), publication.MXVerdict{}},
+		"both were broken a while ago, and asked again":  {broken(7 * time.Minute), broken(7 * time.Minute), publication.MXVerdict{Failing: both}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			failing, asking := judgeMX([]string{mx1, mx2}, tt.seen, testNow, timings)
-			if failing != tt.failing || asking.IsZero() == tt.asking {
-				t.Errorf("failing %q, asking since %v", failing, asking)
+			got := judgeMX([]string{mx1, mx2}, map[string]mxSeen{mx1: tt.mx1, mx2: tt.mx2}, testNow, timings)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}
-	if failing, _ := judgeMX(nil, nil, testNow, timings); failing != "" {
-		t.Errorf("no host fails by %q", failing)
+	if v := judgeMX(nil, nil, testNow, timings); v.Failing != "" {
+		t.Errorf("no host fails by %q", v.Failing)
 	}
 }
 

@@ -47,7 +47,8 @@ type World interface {
 	LookPolicy(ctx context.Context, domain string, want *sender.Instance) sender.Look
 	LookPolicyAt(ctx context.Context, domain string, address netip.Addr, want *sender.Instance) sender.Look
 	LookWay(ctx context.Context, domain string, way sender.Way, want *sender.Instance) sender.Look
-	ProbeMX(ctx context.Context, host string) sender.MXProbe
+	ResolveMX(ctx context.Context, host string) sender.MXAddresses
+	ProbeMXAddress(ctx context.Context, host string, address netip.Addr) sender.MXAddress
 }
 
 // Options are what the controllers need beside the manager.

@@ -28,7 +28,7 @@ type Parts struct {
 }
 
 // reconcilers puts the controllers together; they share what pods and MX hosts answered.
-func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *serverReconciler, *mxHostReconciler) {
+func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *serverReconciler, *mxHostAsker) {
 	shared := newInstances(newAsker(o.Clock, p.Pods))
 	written := children{client: p.Client, live: p.Live}
 	domains := &domainReconciler{
@@ -48,9 +48,7 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 		patience: newPatience[namespaceKey](), namespaces: map[string]*serverState{}, rests: map[string]rest{},
 		recorder: p.Recorder,
 	}
-	mail := &mxHostReconciler{
-		Options: o, hosts: domains.mxHosts, wake: shared.wakeUp, limiter: rate.NewLimiter(mxHostsPerSecond, 5*mxHostsPerSecond),
-	}
+	mail := &mxHostAsker{Options: o, hosts: domains.mxHosts, wake: shared.wakeUp}
 	return domains, servers, mail
 }
 
@@ -59,7 +57,7 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 type Passes struct {
 	domains *domainReconciler
 	servers *serverReconciler
-	mxHosts *mxHostReconciler
+	mxHosts *mxHostAsker
 }
 
 // NewPasses makes the controllers of one operator, which remembers nothing yet.
@@ -70,7 +68,7 @@ func NewPasses(p Parts, o Options) *Passes {
 	}
 	close(kinds.looked)
 	domains, servers, mxHosts := reconcilers(p, o, kinds)
-	mxHosts.limiter.SetLimit(rate.Inf)
+	mxHosts.hosts.atRest.SetLimit(rate.Inf)
 	return &Passes{domains: domains, servers: servers, mxHosts: mxHosts}
 }
 
@@ -85,16 +83,13 @@ func (p *Passes) Namespace(ctx context.Context, namespace string) (reconcile.Res
 }
 
 // MXHosts asks the MX hosts that a pass wants to be asked.
-func (p *Passes) MXHosts(ctx context.Context) error {
+func (p *Passes) MXHosts(ctx context.Context) {
 	for {
-		select {
-		case e := <-p.domains.mxHosts.due:
-			if _, err := p.mxHosts.Reconcile(ctx, e.Object); err != nil {
-				return err
-			}
-		default:
-			return nil
+		q, ok, _ := p.mxHosts.hosts.next(p.mxHosts.Clock.Now())
+		if !ok {
+			return
 		}
+		p.mxHosts.ask(ctx, q)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/external-dns/endpoint"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/fair"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/resources"
 )
@@ -47,7 +48,7 @@ func (p *Passes) remembered() map[string]int {
 	i := p.domains.instances
 	out := map[string]int{
 		"memories": len(p.domains.memories.byDomain), "tries": len(p.domains.patience.tries),
-		"MX hosts": len(p.domains.mxHosts.byName), "domains of MX hosts": len(p.domains.mxHosts.namedBy),
+		"MX hosts": len(p.domains.mxHosts.byName), "domains of MX hosts": len(p.domains.mxHosts.byDomain),
 	}
 	for _, views := range i.views {
 		out["views"] += len(views)
@@ -79,8 +80,7 @@ func TestWhatIsRememberedEndsWithTheDomain(t *testing.T) {
 		domain := fmt.Sprintf("d%d.example", k)
 		m := p.domains.memories.of(domain)
 		m.sawMX("mx1."+domain, testNow.Add(time.Hour))
-		p.domains.mxHosts.want(ctx, domain, []string{"mx1." + domain}, nil, false, testNow)
-		<-p.domains.mxHosts.due
+		p.domains.mxHosts.want(domain, "mail", []string{"mx1." + domain}, nil, fair.Rest, testNow)
 		p.domains.patience.tryAgain(domainKey{domain}, errStaleCache)
 		p.domains.instances.foundAhead(ctx, "mail", domain, publication.Greater{ID: "20260101000000x"})
 		p.domains.instances.update(ctx, "mail", map[string]view{domain: {id: "x", servers: publication.Servers{Known: true, Ready: 1}}})

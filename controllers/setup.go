@@ -61,8 +61,8 @@ func Setup(mgr ctrl.Manager, o Options) error {
 	if err := setupDomains(mgr, domains); err != nil {
 		return fmt.Errorf("setting up the domain controller: %w", err)
 	}
-	if err := setupMXHosts(mgr, mxHosts); err != nil {
-		return fmt.Errorf("setting up the MX host controller: %w", err)
+	if err := mgr.Add(mxHosts); err != nil {
+		return fmt.Errorf("adding what asks MX hosts: %w", err)
 	}
 	return nil
 }
@@ -196,20 +196,4 @@ func setupServers(mgr ctrl.Manager, r *serverReconciler) error {
 		Complete(r)
 }
 
-// setupMXHosts adds the controller that asks MX hosts for STARTTLS. Nothing in the cluster wakes it.
-func setupMXHosts(mgr ctrl.Manager, r *mxHostReconciler) error {
-	return builder.TypedControllerManagedBy[mxHostKey](mgr).
-		Named("mxhost").
-		WatchesRawSource(source.TypedChannel(r.hosts.due, handler.TypedFuncs[mxHostKey, mxHostKey]{
-			GenericFunc: func(_ context.Context, e event.TypedGenericEvent[mxHostKey], q workqueue.TypedRateLimitingInterface[mxHostKey]) {
-				q.Add(e.Object)
-			},
-		})).
-		WithOptions(controller.TypedOptions[mxHostKey]{MaxConcurrentReconciles: mxHostWorkers, ReconciliationTimeout: probeTimeout}).
-		Complete(r)
-}
-
-var (
-	_ reconcile.TypedReconciler[domainKey] = &domainReconciler{}
-	_ reconcile.TypedReconciler[mxHostKey] = &mxHostReconciler{}
-)
+var _ reconcile.TypedReconciler[domainKey] = &domainReconciler{}

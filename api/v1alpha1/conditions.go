@@ -149,6 +149,8 @@ const (
 	ReasonNullMX = "NullMX"
 	// ReasonMXLookupPending: the MX records are being looked up.
 	ReasonMXLookupPending = "MXLookupPending"
+	// ReasonMXCheckDelayed: MX hosts wait to be asked for STARTTLS because many others are being asked.
+	ReasonMXCheckDelayed = "MXCheckDelayed"
 	// ReasonSTARTTLSFailing: a live MX host does not offer TLS as mode enforce demands it; senders deliver nothing there.
 	ReasonSTARTTLSFailing = "STARTTLSFailing"
 	// ReasonCachedPoliciesRefuse: the policy covers every live MX host, but senders may still hold an older one that does not.

@@ -57,36 +57,62 @@ type MXProbe struct {
 	Unasked   int         // addresses beyond those, of which nothing is known
 }
 
+// MXAddresses are the addresses at which an MX host is to be asked.
+type MXAddresses struct {
+	Host, CNAME string // as in [MXProbe]
+	// Reason and Message say why the name could not be resolved; empty if it could.
+	Reason    Reason
+	Message   string
+	Addresses []netip.Addr // sorted, the first 8
+	Unasked   int          // addresses beyond those
+}
+
 // ProbeMX does with an MX host what a sender does that has a policy of mode
 // enforce, up to the point where it would send mail (RFC 8461 §4.2, §5): it
 // connects to each address, greets, starts TLS and holds the certificate to the
 // host's name. There is one connection at a time.
+func (s *Sender) ProbeMX(ctx context.Context, host string) MXProbe {
+	at := s.ResolveMX(ctx, host)
+	seen := make([]MXAddress, 0, len(at.Addresses))
+	for _, address := range at.Addresses {
+		seen = append(seen, s.ProbeMXAddress(ctx, at.Host, address))
+	}
+	return JudgeMX(at, seen)
+}
+
+// ResolveMX is the first step of [Sender.ProbeMX].
+func (s *Sender) ResolveMX(ctx context.Context, host string) MXAddresses {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	found := s.lookupHost(ctx, host, false)
+	at := MXAddresses{Host: plain(dns.CanonicalName(host)), CNAME: found.CNAME}
+	if found.Status != Found {
+		at.Reason, at.Message = found.Reason, found.Message
+		return at
+	}
+	at.Addresses = found.Addresses[:min(len(found.Addresses), maxMXAddresses)]
+	at.Unasked = len(found.Addresses) - len(at.Addresses)
+	return at
+}
+
+// JudgeMX is the last step of [Sender.ProbeMX]: what the host does, by what was
+// seen at each of its addresses.
 //
 // One address that is broken makes the host broken, else one without an answer
 // makes it NoAnswer, with the exception for whole address families that
 // [Sender.LookPolicy] makes. A server that refuses this client, or an address
 // that cannot be reached, is NoAnswer: it may well serve others.
-func (s *Sender) ProbeMX(ctx context.Context, host string) MXProbe {
-	probe := MXProbe{Host: plain(dns.CanonicalName(host))}
-	lookupContext, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	found := s.lookupHost(lookupContext, host, false)
-	probe.CNAME = found.CNAME
-	if found.Status != Found {
-		probe.Outcome, probe.Reason, probe.Message = NoAnswer, found.Reason, found.Message
+func JudgeMX(at MXAddresses, seen []MXAddress) MXProbe {
+	probe := MXProbe{Host: at.Host, CNAME: at.CNAME, Addresses: seen, Unasked: at.Unasked}
+	if at.Reason != "" {
+		probe.Outcome, probe.Reason, probe.Message = NoAnswer, at.Reason, at.Message
 		return probe
 	}
-	looks := make([]AddressLook, 0, maxMXAddresses)
-	asked := found.Addresses[:min(len(found.Addresses), maxMXAddresses)]
-	probe.Unasked = len(found.Addresses) - len(asked)
-	for _, address := range asked {
-		seen := s.probeAddress(ctx, probe.Host, address)
-		probe.Addresses = append(probe.Addresses, seen)
-		looks = append(looks, AddressLook{
-			Address: address, Outcome: seen.Outcome, Reason: seen.Reason, Message: seen.Message, NotAfter: seen.NotAfter,
-		})
+	looks := make([]AddressLook, 0, len(seen))
+	for _, a := range seen {
+		looks = append(looks, AddressLook{Address: a.Address, Outcome: a.Outcome, Reason: a.Reason, Message: a.Message, NotAfter: a.NotAfter})
 	}
-	whole := combine(probe.Host, looks)
+	whole := combine(at.Host, looks)
 	probe.Outcome, probe.Reason, probe.Message, probe.NotAfter = whole.Outcome, whole.Reason, whole.Message, whole.NotAfter
 	return probe
 }
@@ -126,7 +152,8 @@ func EveryMXFails(probes []MXProbe) bool {
 	return len(probes) > 0
 }
 
-func (s *Sender) probeAddress(ctx context.Context, host string, address netip.Addr) MXAddress {
+// ProbeMXAddress is what one address of an MX host does, as in [Sender.ProbeMX].
+func (s *Sender) ProbeMXAddress(ctx context.Context, host string, address netip.Addr) MXAddress {
 	ctx, cancel := context.WithTimeout(ctx, s.smtpTimeout)
 	defer cancel()
 	seen := MXAddress{Address: address, Outcome: Pass}

@@ -45,6 +45,13 @@ func (r smtpReply) shown() string {
 	return sanitize(r.code + " " + strings.Join(r.lines, " "))
 }
 
+// passing says whether a server puts this client off and says nothing about what it does for others: it is
+// busy, or has never seen the client before (greylisting). 454 is none of these: a server whose certificate
+// it cannot read itself goes on saying that (RFC 3207 §4).
+func (r smtpReply) passing() bool {
+	return slices.Contains([]string{"421", "450", "451", "452"}, r.code)
+}
+
 // startTLS goes as far as the server's consent to TLS (RFC 3207 §4). With a
 // problem it returns the reply that refuses, if one does.
 func (s *session) startTLS(ctx context.Context, greetingTime time.Duration, name string) (smtpReply, *problem) {
@@ -66,6 +73,8 @@ func (s *session) startTLS(ctx context.Context, greetingTime time.Duration, name
 	switch {
 	case err != nil:
 		return smtpReply{}, talkProblem(err, "answer STARTTLS")
+	case consent.passing():
+		return consent, &problem{NoAnswer, SessionRefused, "offers STARTTLS, but answers it with " + consent.code + " for now"}
 	case consent.code != "220":
 		return consent, &problem{Broken, STARTTLSRefused, "offers STARTTLS, but answers it with " + consent.code}
 	}

@@ -206,6 +206,20 @@ func TestProbeMXFindsEachFault(t *testing.T) {
 			outcome: Broken, reason: STARTTLSRefused, message: "offers STARTTLS, but answers it with 454",
 			reply: "454 4.7.0 not now", last: "QUIT",
 		},
+		"STARTTLS refused because the server is about to end": {
+			server:  &mailServer{consent: "421 4.3.2 closing\r\n"},
+			outcome: NoAnswer, reason: SessionRefused, message: "offers STARTTLS, but answers it with 421 for now",
+			reply: "421 4.3.2 closing", last: "QUIT",
+		},
+		"STARTTLS refused to who comes for the first time": {
+			server:  &mailServer{consent: "450 4.2.0 greylisted\r\n"},
+			outcome: NoAnswer, reason: SessionRefused, message: "offers STARTTLS, but answers it with 450 for now",
+			reply: "450 4.2.0 greylisted", last: "QUIT",
+		},
+		"EHLO refused to who comes for the first time": {
+			server:  &mailServer{hello: "451 4.7.1 greylisted\r\n"},
+			outcome: NoAnswer, reason: SessionRefused, message: "answers EHLO with 451", reply: "451 4.7.1 greylisted", last: "QUIT",
+		},
 		"no answer to STARTTLS": {
 			server:  &mailServer{silentAt: "STARTTLS"},
 			outcome: NoAnswer, reason: Timeout, message: "accepts connections, but does not answer STARTTLS in time", last: "STARTTLS",

@@ -79,6 +79,7 @@ func Timings() controllers.Timings {
 	t.MXPatience = time.Second
 	t.MXFresh = 300 * time.Millisecond
 	t.STARTTLSRetry = time.Second
+	t.STARTTLSPause = 20 * time.Millisecond
 	t.WorldPatience = time.Second
 	t.MemoryPatience = 3 * time.Second
 	t.HealInterval = time.Second

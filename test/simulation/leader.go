@@ -226,7 +226,7 @@ func (l *leader) reconcile(k slot, w *work) {
 		result, err = l.passes.Namespace(ctx, k.key)
 	}
 	if err == nil {
-		err = l.passes.MXHosts(ctx)
+		l.passes.MXHosts(ctx)
 	}
 	if l.dead {
 		return

@@ -73,14 +73,20 @@ func (w leaderWorld) LookupMX(ctx context.Context, domain string) sender.MX {
 	return out
 }
 
-// ProbeMX finds every mail server sound.
-func (w leaderWorld) ProbeMX(ctx context.Context, host string) sender.MXProbe {
+// ResolveMX finds every mail server at one address.
+func (w leaderWorld) ResolveMX(ctx context.Context, host string) sender.MXAddresses {
 	if w.blind(ctx) {
-		return sender.MXProbe{Host: host, Outcome: sender.NoAnswer, Reason: sender.Timeout, Message: timeout}
+		return sender.MXAddresses{Host: host, Reason: sender.DNSFailed, Message: timeout}
 	}
-	return sender.MXProbe{Host: host, Outcome: sender.Pass, Addresses: []sender.MXAddress{{
-		Address: netip.AddrFrom4([4]byte{192, 0, 2, 25}), Outcome: sender.Pass, Connected: true, TLSVersion: "TLS 1.3",
-	}}}
+	return sender.MXAddresses{Host: host, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 25})}}
+}
+
+// ProbeMXAddress finds every mail server sound.
+func (w leaderWorld) ProbeMXAddress(ctx context.Context, _ string, address netip.Addr) sender.MXAddress {
+	if w.blind(ctx) {
+		return sender.MXAddress{Address: address, Outcome: sender.NoAnswer, Reason: sender.Timeout, Message: timeout}
+	}
+	return sender.MXAddress{Address: address, Outcome: sender.Pass, Connected: true, TLSVersion: "TLS 1.3"}
 }
 
 // LookPolicy asks the policy URL.

@@ -32,7 +32,8 @@ func (p *pass) hold(current *mtasts.Policy, wanted mtasts.Policy) (isHeld, goOn 
 	}
 	reason, message := objection(mx, current, wanted)
 	if reason == "" {
-		return p.holdAsking(mx), true
+		begins := current == nil || current.Mode != mtasts.ModeEnforce
+		return (begins && p.holdUnasked(mx)) || p.holdAsking(mx), true
 	}
 	p.held = &held{reason: reason, message: message, stalled: true}
 	p.again(p.t.MXFresh)
@@ -54,13 +55,35 @@ func (p *pass) holdUnknown(mx *MX) (isHeld, goOn bool) {
 	return false, p.need(NeedMX)
 }
 
+// holdUnasked holds what begins to enforce for as long as MX hosts wait to be asked because others come first,
+// whether or not a fresh id is due: who keeps the operator busy must not make it enforce what senders cannot
+// meet. An answer, even one that tells nothing, ends it.
+func (p *pass) holdUnasked(mx *MX) bool {
+	if len(mx.Unasked) == 0 {
+		return false
+	}
+	left := mx.UnaskedSince.Add(p.t.UnaskedPatience).Sub(p.now)
+	p.held = &held{
+		reason: v1alpha1.ReasonMXCheckDelayed, stalled: left <= 0,
+		message: "the live MX " + plural(mx.Unasked) + " could not be asked for STARTTLS yet, because many others are being asked: " +
+			"mode enforce begins after that; preflight: Advise publishes without asking",
+	}
+	p.again(left)
+	p.again(p.t.MXPatience)
+	return true
+}
+
 // holdAsking holds a change for a moment while it is being found out whether every MX host fails. Where
 // a fresh id is due anyway, one for the wanted policy is better than two.
 func (p *pass) holdAsking(mx *MX) bool {
-	if mx.Asking.IsZero() || p.fresh {
+	since := mx.Asking
+	if len(mx.Unasked) > 0 && (since.IsZero() || mx.UnaskedSince.Before(since)) {
+		since = mx.UnaskedSince
+	}
+	if since.IsZero() || p.fresh {
 		return false
 	}
-	wait := mx.Asking.Add(p.t.MXPatience).Sub(p.now)
+	wait := since.Add(p.t.MXPatience).Sub(p.now)
 	if wait <= 0 {
 		return false
 	}

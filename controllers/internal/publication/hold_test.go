@@ -254,7 +254,7 @@ func TestAskingForSTARTTLSHoldsAChangeForTwoMinutesAtMost(t *testing.T) {
 		return Decide(recorded(new(trial(mx1))), Observation{
 			UID: "uid-1", Claim: &Claim{Name: "p", UID: "u", Wanted: wanted, Preflight: v1alpha1.PreflightRequire},
 			TTLSeconds: 300, TXTObject: recordedID(trial(mx1)),
-			MX: &MX{Tried: Tried{At: now}, Answer: Found, Hosts: []string{mx1}, Asking: now.Add(-asking)},
+			MX: &MX{Tried: Tried{At: now}, Answer: Found, Hosts: []string{mx1}, MXVerdict: MXVerdict{Asking: now.Add(-asking)}},
 		}, now, DefaultTimings())
 	}
 	held := decide(enforce(mx1), 30*time.Second)
@@ -266,5 +266,67 @@ func TestAskingForSTARTTLSHoldsAChangeForTwoMinutesAtMost(t *testing.T) {
 	}
 	if d := decide(trial(mx1, mx2), time.Second); d.State == v1alpha1.StateHeld {
 		t.Errorf("a change of testing is held: %s", d.Message)
+	}
+}
+
+func TestWhatNobodyHadTimeToAskHoldsWhatBeginsToEnforce(t *testing.T) {
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	decide := func(current, wanted mtasts.Policy, waited time.Duration, change func(*Observation)) Decision {
+		o := Observation{
+			UID: "uid-1", Claim: &Claim{Name: "p", UID: "u", Wanted: wanted, Preflight: v1alpha1.PreflightRequire},
+			TTLSeconds: 300, TXTObject: recordedID(current),
+			MX: &MX{
+				Tried: Tried{At: now}, Answer: Found, Hosts: []string{mx1},
+				MXVerdict: MXVerdict{Unasked: []string{mx1}, UnaskedSince: now.Add(-waited)},
+			},
+		}
+		if change != nil {
+			change(&o)
+		}
+		return Decide(recorded(new(current)), o, now, DefaultTimings())
+	}
+	const delayed, asking = v1alpha1.ReasonMXCheckDelayed, v1alpha1.ReasonMXLookupPending
+	being := func(since time.Duration) func(*Observation) {
+		return func(o *Observation) { o.MX.MXVerdict = MXVerdict{Asking: now.Add(-since)} }
+	}
+	for name, tt := range map[string]struct {
+		current, wanted mtasts.Policy
+		waited          time.Duration
+		change          func(*Observation)
+		reason          string
+		stalled         bool
+	}{
+		"it waits for its turn":               {trial(mx1), enforce(mx1), time.Minute, nil, delayed, false},
+		"for longer than an answer may take":  {trial(mx1), enforce(mx1), 3 * time.Minute, nil, delayed, false},
+		"for so long that somebody must know": {trial(mx1), enforce(mx1), 15 * time.Minute, nil, delayed, true},
+		"for a week":                          {trial(mx1), enforce(mx1), 7 * 24 * time.Hour, nil, delayed, true},
+		"a fresh id is due anyway": {trial(mx1), enforce(mx1), time.Hour, func(o *Observation) {
+			o.Greater = &Greater{ID: mtasts.MintID(now, "", "x")}
+		}, delayed, true},
+		"nobody wants to know": {trial(mx1), enforce(mx1), time.Hour, func(o *Observation) {
+			o.Claim.Preflight = v1alpha1.PreflightAdvise
+		}, "", false},
+		"one is being asked":                      {trial(mx1), enforce(mx1), 0, being(time.Minute), asking, false},
+		"one does not answer":                     {trial(mx1), enforce(mx1), 0, being(2 * time.Minute), "", false},
+		"a change of what enforces already":       {enforce(mx1), enforce(mx1, mx2), time.Minute, nil, asking, false},
+		"a change of what enforces, for too long": {enforce(mx1), enforce(mx1, mx2), 2 * time.Minute, nil, "", false},
+		"leaving enforce":                         {enforce(mx1), trial(mx1), time.Minute, nil, "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := decide(tt.current, tt.wanted, tt.waited, tt.change)
+			reason := ""
+			if d.State == v1alpha1.StateHeld {
+				reason = d.Reason
+			}
+			if reason != tt.reason || d.Stalled != tt.stalled {
+				t.Errorf("held by %q (%s), stalled %t", reason, d.Message, d.Stalled)
+			}
+			if held := tt.reason != ""; held == PolicyOf(*d.Spec.Current).Equal(tt.wanted) {
+				t.Errorf("current is %+v", d.Spec.Current)
+			}
+			if tt.reason == delayed && (d.After == 0 || !strings.Contains(d.Message, mx1)) {
+				t.Errorf("looked at again after %s: %s", d.After, d.Message)
+			}
+		})
 	}
 }

@@ -219,11 +219,19 @@ type MX struct {
 	// Null means that the domain receives no mail (RFC 7505).
 	Null    bool
 	Message string
-	// Failing says how, if every one of Hosts was proven not to do what mode enforce demands: to offer
-	// STARTTLS with a certificate that senders accept (RFC 8461 §4.2).
+	MXVerdict
+}
+
+// MXVerdict says whether every one of the live MX hosts was proven not to do what mode enforce demands: to
+// offer STARTTLS with a certificate that senders accept (RFC 8461 §4.2). The zero value says that they were not.
+type MXVerdict struct {
+	// Failing says how they fail, if all do.
 	Failing string
-	// Asking is since when it is being found out whether they all fail; zero if that is known.
+	// Asking is since when the one that was asked last is being asked; zero if none is.
 	Asking time.Time
+	// Unasked are the hosts that wait to be asked because others come first, UnaskedSince since when.
+	Unasked      []string
+	UnaskedSince time.Time
 }
 
 // Servers is what the pods of the policy server report about the current instance.

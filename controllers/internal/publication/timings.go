@@ -23,6 +23,11 @@ type Timings struct {
 	// longer than twice that.
 	STARTTLSInterval time.Duration
 	STARTTLSRetry    time.Duration
+	// STARTTLSPause is the least time between two connections to one address of an MX host.
+	STARTTLSPause time.Duration
+	// UnaskedPatience is how long a change to enforce waits for MX hosts that nobody had time to ask, before
+	// that is called a stall. It goes on waiting: senders may refuse such hosts.
+	UnaskedPatience time.Duration
 	// MXFresh is how old an MX lookup may be to decide a change by.
 	MXFresh time.Duration
 	// WorldPatience and WorldTries bound how long failing lookups hold back a restored publication.
@@ -94,6 +99,8 @@ func DefaultTimings() Timings {
 		MXTries:          3,
 		STARTTLSInterval: 24 * time.Hour,
 		STARTTLSRetry:    5 * time.Minute,
+		STARTTLSPause:    2 * time.Second,
+		UnaskedPatience:  15 * time.Minute,
 		MXFresh:          time.Minute,
 		WorldPatience:    2 * time.Minute,
 		WorldTries:       3,

@@ -14,6 +14,8 @@ type mailing struct {
 	nullMX    bool
 	mxBroken  bool
 	mxChanged time.Time
+	// crowdedSince is since when the operator has been too busy to ask the MX hosts; zero while it is not.
+	crowdedSince time.Time
 	// vouched are the live MX hosts that were pointed at only once the operator had called them safe.
 	vouched map[string]bool
 	// plan is where a careful admin wants the mail to go as soon as that is safe.
@@ -23,7 +25,9 @@ type mailing struct {
 // mxChange moves the domain's mail, or hides where it goes.
 func (s *sim) mxChange() {
 	hosts := hosts[:1+s.rnd.IntN(4)]
-	switch s.rnd.IntN(6) {
+	switch s.rnd.IntN(7) {
+	case 6:
+		s.crowd(pick(s, time.Minute, 10*time.Minute, time.Hour, 5*time.Hour))
 	case 0, 1:
 		d := s.lasting()
 		s.mxChanged = s.now
@@ -39,6 +43,24 @@ func (s *sim) mxChange() {
 		s.plan = hosts
 		s.follow()
 	}
+}
+
+// crowd keeps the operator so busy with the MX hosts of others that nobody asks those of the domain.
+func (s *sim) crowd(d time.Duration) {
+	if !s.crowdedSince.IsZero() {
+		return
+	}
+	s.tell("the operator is busy asking the MX hosts of others for %s", d)
+	s.crowdedSince = s.now
+	s.after(d, func() {
+		s.crowdedSince = time.Time{}
+		s.wakeIn(0)
+	})
+}
+
+// begins says whether a policy is the first to make senders refuse anything.
+func begins(before *v1alpha1.MTASTSPublicationSpec, mode v1alpha1.Mode) bool {
+	return mode == v1alpha1.ModeEnforce && (before == nil || before.Current == nil || before.Current.Mode != v1alpha1.ModeEnforce)
 }
 
 // point changes the MX records. Vouched for stays only what was.
@@ -142,6 +164,9 @@ func (s *sim) checkHarm(before *v1alpha1.MTASTSPublicationSpec, i v1alpha1.Insta
 		s.unvouch(refused)
 		return
 	}
+	if !s.crowdedSince.IsZero() && begins(before, i.Mode) {
+		s.fail("id %s enforces although the MX hosts have been waiting since %s to be asked (I8)", i.ID, s.crowdedSince)
+	}
 	for _, host := range refused {
 		if !slices.Contains(already, host) {
 			s.fail("id %s makes senders refuse the live MX host %s (I8)", i.ID, host)
@@ -161,6 +186,8 @@ func (s *sim) checkHold(d publication.Decision) {
 	switch {
 	case d.State != v1alpha1.StateHeld || mx == nil:
 	case d.Reason == v1alpha1.ReasonChangesTooFrequent || d.Reason == v1alpha1.ReasonForeignPublisher: // it waits its turn
+	case d.Reason == v1alpha1.ReasonMXCheckDelayed && !s.crowdedSince.IsZero() && begins(d.Spec, v1alpha1.Mode(s.claim.Wanted.Mode)):
+	case d.Reason == v1alpha1.ReasonMXLookupPending && !s.crowdedSince.IsZero() && s.clock().Sub(s.mxAskedFor) <= s.tm.MXPatience:
 	case mx.Answer == publication.Unknown:
 		if s.clock().Sub(mx.Since) > s.tm.MXPatience {
 			s.fail("a change is held since %s because the MX records cannot be looked up (I8)", mx.Since)

@@ -25,7 +25,7 @@ func (s *sim) satisfy(need publication.Need, o *publication.Observation) {
 		o.Trusted, o.Latest = s.bounds()
 	case publication.NeedNothing:
 	}
-	o.World, o.MX, o.Public, o.DNS = s.world, s.mxSeen, s.public, s.dns
+	o.World, o.MX, o.Public, o.DNS = s.world, s.liveMX(), s.public, s.dns
 }
 
 // lookAtRest is the periodic look; what differs is looked at again soon.
@@ -33,7 +33,7 @@ func (s *sim) lookAtRest(o *publication.Observation) {
 	s.lookDNS()
 	s.lookPublic()
 	s.lookMX()
-	o.MX, o.Public, o.DNS = s.mxSeen, s.public, s.dns
+	o.MX, o.Public, o.DNS = s.liveMX(), s.public, s.dns
 	interval := s.tm.LookInterval*4/5 + s.within(s.tm.LookInterval*2/5)
 	if s.dns.Tries > 0 || s.public.Tries > 0 {
 		interval /= 18
@@ -109,6 +109,20 @@ func (s *sim) lookMX() {
 	}
 	mx.Tried = before.Next(s.clock(), !s.mxBroken)
 	s.mxSeen = mx
+}
+
+// liveMX is what was looked up, and which of the hosts nobody has had the time to ask for STARTTLS.
+func (s *sim) liveMX() *publication.MX {
+	if s.mxSeen == nil || s.crowdedSince.IsZero() || s.claim == nil {
+		s.mxAskedFor = time.Time{}
+		return s.mxSeen
+	}
+	if s.mxAskedFor.IsZero() {
+		s.mxAskedFor = s.clock()
+	}
+	mx := *s.mxSeen
+	mx.Unasked, mx.UnaskedSince = mx.Hosts, s.mxAskedFor
+	return &mx
 }
 
 func (s *sim) lookDNS() {

@@ -356,6 +356,22 @@ var mutants = []mutant{
 		old: "if mx.Tries >= p.t.MXTries || p.now.Sub(mx.Since) >= p.t.MXPatience {", new: "if false {",
 	},
 	{
+		promise: "I8", name: "what nobody had time to ask is no obstacle", file: "hold.go",
+		old: "	if len(mx.Unasked) == 0 {\n		return false", new: "	if true {\n		return false",
+	},
+	{
+		promise: "I8", name: "what nobody had time to ask holds for a moment only", file: "hold.go",
+		old: "	if len(mx.Unasked) == 0 {\n", new: "	if len(mx.Unasked) == 0 || p.now.Sub(mx.UnaskedSince) >= p.t.MXPatience {\n",
+	},
+	{
+		promise: "I8", name: "what nobody had time to ask is no obstacle where a fresh id is due", file: "hold.go",
+		old: "	if len(mx.Unasked) == 0 {\n", new: "	if len(mx.Unasked) == 0 || p.fresh {\n",
+	},
+	{
+		promise: "I8", name: "what nobody had time to ask keeps what enforces already from being mended", file: "hold.go",
+		old: "(begins && p.holdUnasked(mx))", new: "p.holdUnasked(mx)",
+	},
+	{
 		promise: "I8", name: "a null MX is no obstacle", file: "hold.go",
 		old: "	if mx.Null {", new: "	if false {",
 	},

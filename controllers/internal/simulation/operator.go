@@ -26,10 +26,12 @@ type operator struct {
 	row     row
 	mxSeen  *publication.MX
 	public  *publication.Public
-	rest    time.Time
-	restFor string
-	wake    time.Time
-	last    publication.Decision
+	// mxAskedFor is since when a change waits for what the MX hosts do; zero while none does.
+	mxAskedFor time.Time
+	rest       time.Time
+	restFor    string
+	wake       time.Time
+	last       publication.Decision
 	// crash makes the operator end right after its next write; until it returns there is none.
 	crash   bool
 	returns time.Time
@@ -103,7 +105,7 @@ func (s *sim) pass() {
 
 func (s *sim) observe() publication.Observation {
 	o := publication.Observation{
-		UID: s.uid, Begun: s.uid == s.begun, Claim: s.claim, World: s.world, Public: s.public, DNS: s.dns, MX: s.mxSeen,
+		UID: s.uid, Begun: s.uid == s.begun, Claim: s.claim, World: s.world, Public: s.public, DNS: s.dns, MX: s.liveMX(),
 		TXTObject: s.txt, TTLSeconds: int32(s.ttl.Seconds()), Namespace: "mail", Word: s.word,
 		Clock: s.laterClock(), Pace: s.mints.Pace(s.clock(), s.tm),
 	}

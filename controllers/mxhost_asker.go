@@ -2,60 +2,68 @@ package controllers
 
 import (
 	"context"
+	"sync"
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/time/rate"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
 )
 
-// mxHostKey is a mail server, whoever's mail it takes.
-type mxHostKey struct{ Host string }
-
-// String is for logs.
-func (k mxHostKey) String() string { return k.Host }
-
-const (
-	// mxHostsPerSecond bounds how many mail servers of others are troubled, as after a restart.
-	mxHostsPerSecond = 2
-	// mxHostWorkers is how many hosts are asked at once: each may take minutes to answer.
-	mxHostWorkers = 8
-	// probeTimeout bounds one host: eight addresses that each take a minute and a half.
-	probeTimeout = 15 * time.Minute
-)
-
-// mxHostReconciler asks MX hosts for STARTTLS as a sender does, one connection at a time to each, however
-// many policies name it, and wakes the domains for which the answer changed.
-type mxHostReconciler struct {
+// mxHostAsker asks MX hosts for STARTTLS as a sender does, one connection at a time to each, however many
+// policies name it, and wakes the domains for which the answer changed. No pass over a domain waits for it.
+type mxHostAsker struct {
 	Options
 
-	hosts   *mxHosts
-	limiter *rate.Limiter
-	wake    func(ctx context.Context, domain string)
+	hosts *mxHosts
+	wake  func(ctx context.Context, domain string)
 }
 
-// Reconcile asks one host if that is due.
-func (r *mxHostReconciler) Reconcile(ctx context.Context, key mxHostKey) (reconcile.Result, error) {
-	wait, wanted := r.hosts.dueIn(key.Host, r.Clock.Now())
-	if !wanted || wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, nil
+// Start implements manager.Runnable: it asks for as long as the operator leads.
+func (a *mxHostAsker) Start(ctx context.Context) error {
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for {
+		q, ok, wait := a.hosts.next(a.Clock.Now())
+		if ok {
+			asking.Go(func() { a.ask(ctx, q) })
+			continue
+		}
+		var later <-chan time.Time
+		if wait > 0 {
+			later = a.Clock.After(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.hosts.wake:
+		case <-later:
+		}
 	}
-	if err := r.limiter.Wait(ctx); err != nil {
-		return reconcile.Result{}, nil //nolint:nilerr // the operator is being stopped
+}
+
+// ask asks one question. An answer that was cut short proves nothing, and nobody is left to hear it.
+func (a *mxHostAsker) ask(ctx context.Context, q mxQuestion) {
+	began := a.Clock.Now()
+	var domains []string
+	if q.address.IsValid() {
+		did := a.World.ProbeMXAddress(ctx, q.host, q.address)
+		if ctx.Err() != nil {
+			return
+		}
+		domains = a.hosts.asked(q, did, began, a.Clock.Now())
+	} else {
+		at := a.World.ResolveMX(ctx, q.host)
+		if ctx.Err() != nil {
+			return
+		}
+		domains = a.hosts.resolved(q, at, a.Clock.Now())
 	}
-	probe := r.World.ProbeMX(ctx, key.Host)
-	if ctx.Err() != nil {
-		return reconcile.Result{RequeueAfter: r.Timings.STARTTLSRetry}, nil //nolint:nilerr // cut short: it proves nothing
-	}
-	domains, next := r.hosts.saw(key.Host, probe, r.Clock.Now())
 	for _, domain := range domains {
-		r.wake(ctx, domain)
+		a.wake(ctx, domain)
 	}
-	return reconcile.Result{RequeueAfter: next}, nil
 }
 
 // starttlsOf is a probe as it is shown.
