@@ -38,10 +38,8 @@ type domainReconciler struct {
 	bounds    func(now time.Time) (earlier, later time.Time)
 	restLooks *rate.Limiter
 	// news bounds what is told of changes that are on their way.
-	news *rate.Limiter
-	// restSlots holds one element for each look at a domain at rest that is being made.
-	restSlots chan struct{}
-	mxHosts   *mxHosts
+	news    *rate.Limiter
+	mxHosts *mxHosts
 	// disappeared holds retirements back when many policies are gone at once.
 	disappeared *disappearances
 	// formers are those who published a domain last.
@@ -70,7 +68,10 @@ func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconc
 	if apierrors.IsConflict(err) {
 		r.memories.doubt(key.Domain)
 	}
-	result := reconcile.Result{Priority: new(priorityUnderway)} // whatever it was this time
+	if s != nil {
+		r.memories.stands(key.Domain, s.standing())
+	}
+	result := reconcile.Result{Priority: new(priorityOf(r.memories.standing(key.Domain).level, false))}
 	if again, wait := r.patience.tryAgain(key, err); again {
 		result.RequeueAfter = wait
 		return result, nil
@@ -78,7 +79,7 @@ func (r *domainReconciler) Reconcile(ctx context.Context, key domainKey) (reconc
 	if err != nil {
 		return result, fmt.Errorf("publishing %s: %w", key.Domain, err)
 	}
-	result.RequeueAfter = r.next(s)
+	result.Priority, result.RequeueAfter = new(priorityOf(r.level(s), false)), r.next(s)
 	return result, nil
 }
 
@@ -132,6 +133,7 @@ func (r *domainReconciler) decide(ctx context.Context, s *scope) error {
 			if s.decision.Spec != nil {
 				s.decision.Spec.Domain = s.domain
 			}
+			s.memory.heed(s.decision, r.Clock.Now())
 			return nil
 		}
 		if err != nil {

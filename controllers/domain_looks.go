@@ -146,7 +146,7 @@ func (r *domainReconciler) observeMX(s *scope) {
 		}
 		mx := *s.memory.mx
 		s.mail = r.mxHosts.seen(s.domain, mx.Hosts)
-		mx.MXVerdict = judgeMX(mx.Hosts, s.mail, r.Clock.Now(), r.Timings)
+		mx.MXVerdict, mx.Objected = judgeMX(mx.Hosts, s.mail, r.Clock.Now(), r.Timings), s.memory.objected
 		s.observation.MX = &mx
 	}
 }

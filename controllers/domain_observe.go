@@ -72,6 +72,7 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 	}
 	s := &scope{domain: domain, claims: c, memory: r.memories.of(domain)}
 	s.memory.about(c.publication)
+	s.memory.follow(c)
 	s.settings = resources.Effective(s.delivery(), r.Config)
 	if err := r.observeClaim(ctx, s); err != nil {
 		return nil, err

@@ -35,21 +35,15 @@ func (s *scope) well() bool {
 		apimeta.IsStatusConditionTrue(s.winner.Status.Conditions, v1alpha1.ConditionReady))
 }
 
-const (
-	// restLooksPerSecond bounds the looks at domains at rest, whose number knows no bound: DNS and mail
-	// servers of others answer them.
-	restLooksPerSecond = 10
-	// restShare is the part of the workers that such looks may keep busy. While resolvers are silent each
-	// takes most of a minute, and whoever leaves enforce then must not queue behind a thousand of them.
-	restShare = 4
-)
+// restLooksPerSecond bounds the looks at domains at rest, whose number knows no bound: DNS and mail servers
+// of others answer them.
+const restLooksPerSecond = 10
 
 // lookAtRest makes the periodic looks at what is in force, if the domain gets its turn.
 func (r *domainReconciler) lookAtRest(ctx context.Context, s *scope) error {
 	if !r.takeTurn(s.memory, r.Clock.Now()) {
 		return nil
 	}
-	defer r.endTurn()
 	r.lookDNS(ctx, s)
 	r.lookPublic(ctx, s)
 	r.lookWays(ctx, s)
@@ -69,15 +63,6 @@ func (r *domainReconciler) takeTurn(m *memory, now time.Time) bool {
 		m.lookAt = m.turn
 		return false
 	}
-	select {
-	case r.restSlots <- struct{}{}:
-		m.turn = time.Time{}
-		return true
-	default: // to the end of the line
-		m.turn = now.Add(max(r.restLooks.ReserveN(now, 1).DelayFrom(now), time.Second))
-		m.lookAt = m.turn
-		return false
-	}
+	m.turn = time.Time{}
+	return true
 }
-
-func (r *domainReconciler) endTurn() { <-r.restSlots }

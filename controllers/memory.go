@@ -53,6 +53,10 @@ type memory struct {
 	turn    time.Time
 	// way is what was seen of a change of ways.
 	way wayMemory
+	// followed is the UID and generation of the policy that was followed last, objected since when the MX hosts
+	// have spoken against what it wants; zero while they do not.
+	followed string
+	objected time.Time
 	// progress is what was told of the change that is on its way.
 	progress progress
 	// planted is what was told last of an id that somebody planted.
@@ -71,9 +75,31 @@ type memory struct {
 type memories struct {
 	mu       sync.Mutex
 	byDomain map[string]*memory
+	// standings are for the queue, which must not wait for a domain's worker.
+	standings map[string]standing
 }
 
-func newMemories() *memories { return &memories{byDomain: map[string]*memory{}} }
+func newMemories() *memories {
+	return &memories{byDomain: map[string]*memory{}, standings: map[string]standing{}}
+}
+
+// standing is where a domain stood after the last pass over it.
+func (m *memories) standing(domain string) standing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.standings[domain]
+}
+
+// stands notes where a domain stands; a domain that nobody has or may have is not remembered.
+func (m *memories) stands(domain string, s standing) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.namespace == "" {
+		delete(m.standings, domain)
+	} else {
+		m.standings[domain] = s
+	}
+}
 
 func newMemory(domain string) *memory { return &memory{domain: domain, mxSeen: map[string]time.Time{}} }
 
@@ -91,6 +117,7 @@ func (m *memories) forget(domain string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.byDomain, domain)
+	delete(m.standings, domain)
 }
 
 // about makes sure that what is remembered is about this publication, nil for none: what was seen
@@ -103,6 +130,38 @@ func (m *memory) about(p *v1alpha1.MTASTSPublication) {
 	if m.publication != uid {
 		m.publication, m.world, m.dns, m.public, m.rpt = uid, nil, nil, nil, nil
 		m.way, m.host = wayMemory{}, nil
+	}
+}
+
+// follow notes which policy is followed. An edit may have mended what a domain waits for that senders were
+// never given an id of: it need not wait longer and longer any more.
+func (m *memory) follow(c claims) {
+	if c.winner == nil {
+		return
+	}
+	version := fmt.Sprintf("%s/%d", c.winner.UID, c.winner.Generation)
+	if m.followed == version {
+		return
+	}
+	m.followed, m.objected = version, time.Time{}
+	if c.publication != nil && c.publication.Spec.AnnouncedID != "" {
+		return
+	}
+	if m.world != nil {
+		m.world.DNS.Tried = publication.Tried{}
+	}
+	if m.public != nil {
+		m.public.Tried = publication.Tried{}
+	}
+}
+
+// heed notes since when the MX hosts have spoken against what is wanted.
+func (m *memory) heed(d publication.Decision, now time.Time) {
+	switch {
+	case d.State != v1alpha1.StateHeld || !d.Stalled || d.Reason == v1alpha1.ReasonMXCheckDelayed:
+		m.objected = time.Time{}
+	case m.objected.IsZero():
+		m.objected = now
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 func labelsOfMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	own := prometheus.NewRegistry()
-	own.MustRegister(newPolicyMetrics(nil, nil))
+	own.MustRegister(newPolicyMetrics(nil, nil), &domainQueue{})
 	timed(nil, own)
 	described := make(chan *prometheus.Desc)
 	go func() {

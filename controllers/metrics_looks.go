@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/fair"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
 )
 
@@ -93,4 +94,20 @@ func (w timedWorld) ProbeMXAddress(ctx context.Context, host string, address net
 	out := w.World.ProbeMXAddress(ctx, host, address)
 	w.note(lookSTARTTLS, began, string(out.Outcome))
 	return out
+}
+
+// passesWaiting has no label that a tenant could choose, such as the name of a namespace.
+var passesWaiting = prometheus.NewDesc("mtasts_passes_waiting",
+	"Passes over domains that wait for a worker, by how urgent they are.", []string{"priority"}, nil)
+
+// Describe implements prometheus.Collector.
+func (q *domainQueue) Describe(out chan<- *prometheus.Desc) { out <- passesWaiting }
+
+// Collect implements prometheus.Collector.
+func (q *domainQueue) Collect(out chan<- prometheus.Metric) {
+	for at, priority := range [fair.Levels]string{
+		fair.Rest: "rest", fair.First: "first", fair.Edit: "edit", fair.Leaving: "leaving",
+	} {
+		out <- prometheus.MustNewConstMetric(passesWaiting, prometheus.GaugeValue, float64(q.waiting(fair.Level(at))), priority)
+	}
 }

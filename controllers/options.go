@@ -71,7 +71,8 @@ type Options struct {
 	Namespaces []string
 	// Metrics is where the operator's own metrics are registered; nil means nowhere.
 	Metrics prometheus.Registerer
-	// Workers is how many domains are worked on at once; 0 means 32. Most of them wait for the network.
+	// Workers is how many domains are worked on at once; 0 means 64. Most of them wait for the network, and one
+	// namespace may keep a quarter of them busy.
 	Workers int
 }
 
@@ -83,7 +84,7 @@ func (o Options) withDefaults() Options {
 		o.Clock = clock.RealClock{}
 	}
 	if o.Workers == 0 {
-		o.Workers = 32
+		o.Workers = 64
 	}
 	return o
 }

@@ -37,7 +37,6 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 		disappeared: &disappearances{every: o.Timings.RetireGrace / 60},
 		restLooks:   rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond),
 		news:        rate.NewLimiter(newsPerSecond, newsBurst),
-		restSlots:   make(chan struct{}, max(o.Workers/restShare, 1)),
 		mxHosts:     newMXHosts(o.Timings),
 		formers: &formersStore{
 			formers: newFormers(), client: p.Client, live: p.Live, clock: o.Clock, namespace: o.OperatorNamespace,

@@ -47,7 +47,7 @@ func passesOf(api client.Client) *Passes {
 func (p *Passes) remembered() map[string]int {
 	i := p.domains.instances
 	out := map[string]int{
-		"memories": len(p.domains.memories.byDomain), "tries": len(p.domains.patience.tries),
+		"memories": len(p.domains.memories.byDomain), "standings": len(p.domains.memories.standings), "tries": len(p.domains.patience.tries),
 		"MX hosts": len(p.domains.mxHosts.byName), "domains of MX hosts": len(p.domains.mxHosts.byDomain),
 	}
 	for _, views := range i.views {
@@ -81,6 +81,7 @@ func TestWhatIsRememberedEndsWithTheDomain(t *testing.T) {
 		m := p.domains.memories.of(domain)
 		m.sawMX("mx1."+domain, testNow.Add(time.Hour))
 		p.domains.mxHosts.want(domain, "mail", []string{"mx1." + domain}, nil, fair.Rest, testNow)
+		p.domains.memories.stands(domain, standing{namespace: "mail", level: fair.Edit})
 		p.domains.patience.tryAgain(domainKey{domain}, errStaleCache)
 		p.domains.instances.foundAhead(ctx, "mail", domain, publication.Greater{ID: "20260101000000x"})
 		p.domains.instances.update(ctx, "mail", map[string]view{domain: {id: "x", servers: publication.Servers{Known: true, Ready: 1}}})

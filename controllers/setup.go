@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -98,12 +99,12 @@ func liveReader(mgr ctrl.Manager, clocked *apiDate) (client.Reader, error) {
 
 // setupDomains watches what a domain depends on. Status writes of its own kinds wake nobody.
 func setupDomains(mgr ctrl.Manager, r *domainReconciler) error {
-	byDomain := handler.TypedEnqueueRequestsFromMapFunc(domainOf)
-	ofChild := handler.TypedEnqueueRequestsFromMapFunc(r.domainOfChild)
+	byDomain := domainEvents{domainOf, r.memories.standing}
+	ofChild := domainEvents{r.domainOfChild, r.memories.standing}
 	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 	built, err := builder.TypedControllerManagedBy[domainKey](mgr).
 		Named("domain").
-		Watches(&v1alpha1.MTASTSPolicy{}, editsFirst{byDomain}, changed).
+		Watches(&v1alpha1.MTASTSPolicy{}, byDomain, changed).
 		Watches(&v1alpha1.MTASTSPublication{}, byDomain, changed).
 		Watches(&networkingv1.Ingress{}, ofChild).
 		WatchesRawSource(source.TypedChannel(r.instances.wake, handler.TypedFuncs[domainKey, domainKey]{
@@ -111,7 +112,9 @@ func setupDomains(mgr ctrl.Manager, r *domainReconciler) error {
 				q.Add(e.Object)
 			},
 		})).
-		WithOptions(controller.TypedOptions[domainKey]{MaxConcurrentReconciles: r.Workers, ReconciliationTimeout: reconcileTimeout}).
+		WithOptions(controller.TypedOptions[domainKey]{
+			MaxConcurrentReconciles: r.Workers, ReconciliationTimeout: reconcileTimeout, NewQueue: r.newQueue,
+		}).
 		Build(r)
 	if err != nil {
 		return err
@@ -125,6 +128,16 @@ func setupDomains(mgr ctrl.Manager, r *domainReconciler) error {
 	}
 	r.kinds.appeared = r.wakeAll
 	return mgr.Add(r.kinds)
+}
+
+// newQueue makes the queue of domains.
+func (r *domainReconciler) newQueue(name string, limiter workqueue.TypedRateLimiter[domainKey]) workqueue.TypedRateLimitingInterface[domainKey] {
+	inside := priorityqueue.New(name, func(o *priorityqueue.Opts[domainKey]) { o.RateLimiter = limiter })
+	q := newDomainQueue(inside, passLimits(r.Workers), r.memories.standing)
+	if r.Metrics != nil {
+		r.Metrics.MustRegister(q)
+	}
+	return q
 }
 
 // domainOf is the domain of one of the operator's kinds.

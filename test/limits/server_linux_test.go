@@ -135,7 +135,10 @@ type shardFolder struct {
 func (s *shardFolder) edit() error {
 	now := time.Now()
 	body := fmt.Sprintf("version: STSv1\r\nmode: testing\r\nmx: at-%d.example.com\r\nmax_age: 86400\r\n", now.UnixNano())
-	id := mtasts.MintID(now, s.last, body)
+	id, ok := mtasts.MintID(now, s.last, body)
+	if !ok {
+		return fmt.Errorf("no id follows upon %s", s.last)
+	}
 	first := s.last == ""
 	s.last = id
 	for name, content := range map[string]string{

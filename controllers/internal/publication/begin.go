@@ -120,13 +120,26 @@ func (p *pass) waitForWorld() bool {
 	if w := p.o.World; w != nil {
 		p.Message = "could not see what is published for the domain today: " + w.DNS.Message
 		p.Stalled = w.DNS.Tries > 0 && p.now.Sub(w.DNS.Since) >= p.t.BlockedPatience
-		if due, wait := w.DNS.due(p.now, p.t); !due {
+		if due, wait := p.due(w.DNS.Tried); !due {
 			p.again(wait)
 			return false
 		}
 	}
 	return p.need(NeedWorld)
 }
+
+// due says whether it is time to look again for what stands in the way. Until senders have seen an id, they
+// lose nothing by a look that comes later, and others may need the time it takes (I11).
+func (p *pass) due(l Tried) (bool, time.Duration) {
+	wait := p.t.pollAfter(l.Tries)
+	if p.unseen() {
+		wait = max(wait, p.t.patientAfter(l.At.Sub(l.Since)))
+	}
+	return l.dueAfter(wait, p.now)
+}
+
+// unseen says whether senders have never read an id of this domain, as far as is known.
+func (p *pass) unseen() bool { return p.Spec == nil || !p.everVisible() }
 
 // enterFound raises lastID above every id seen in the world, and enters what senders may hold.
 func (p *pass) enterFound() {

@@ -25,7 +25,9 @@ func (p *pass) hold(current *mtasts.Policy, wanted mtasts.Policy) (isHeld, goOn 
 	}
 	mx := p.o.MX
 	if mx == nil || mx.At.IsZero() || mx.At.After(p.now) || p.now.Sub(mx.At) >= p.t.MXFresh {
-		return false, p.need(NeedMX)
+		if !p.holdsOn(mx, current, wanted) {
+			return false, p.need(NeedMX)
+		}
 	}
 	if mx.Answer == Unknown {
 		return p.holdUnknown(mx)
@@ -38,6 +40,19 @@ func (p *pass) hold(current *mtasts.Policy, wanted mtasts.Policy) (isHeld, goOn 
 	p.held = &held{reason: reason, message: message, stalled: true}
 	p.again(p.t.MXFresh)
 	return true, true
+}
+
+// holdsOn says whether an answer that is too old to let a change through is new enough to go on holding it:
+// where senders have never seen an id, the longer it has been held, the longer it may wait for the next look.
+func (p *pass) holdsOn(mx *MX, current *mtasts.Policy, wanted mtasts.Policy) bool {
+	if mx == nil || mx.Answer != Found || mx.Objected.IsZero() || !p.unseen() {
+		return false
+	}
+	if due, _ := mx.dueAfter(p.t.patientAfter(mx.At.Sub(mx.Objected)), p.now); due {
+		return false
+	}
+	reason, _ := objection(mx, current, wanted)
+	return reason != ""
 }
 
 // holdUnknown holds a change while the MX records cannot be looked up, but not for long: a broken

@@ -330,3 +330,40 @@ func TestWhatNobodyHadTimeToAskHoldsWhatBeginsToEnforce(t *testing.T) {
 		})
 	}
 }
+
+// Who points at hosts that the policy does not cover is looked at less and less often while nobody has seen
+// anything of the domain, and as often as ever once somebody has.
+func TestAHeldFirstPublicationIsLookedAtLessAndLessOften(t *testing.T) {
+	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	trialed := recorded(new(trial(mx1)))
+	for name, tt := range map[string]struct {
+		spec       *v1alpha1.MTASTSPublicationSpec
+		objected   time.Duration // ago
+		looked     time.Duration // ago
+		wanted     mtasts.Policy
+		looksAgain bool
+	}{
+		"held for a moment":                              {&v1alpha1.MTASTSPublicationSpec{Domain: domain}, 2 * time.Minute, 61 * time.Second, enforce(mx2), true},
+		"held for an hour":                               {&v1alpha1.MTASTSPublicationSpec{Domain: domain}, time.Hour, 5 * time.Minute, enforce(mx2), false},
+		"held for an hour, and looked at a while ago":    {&v1alpha1.MTASTSPublicationSpec{Domain: domain}, time.Hour, 13 * time.Minute, enforce(mx2), true},
+		"held for a week":                                {&v1alpha1.MTASTSPublicationSpec{Domain: domain}, 7 * day, 50 * time.Minute, enforce(mx2), false},
+		"held for a week, and looked at an hour ago":     {&v1alpha1.MTASTSPublicationSpec{Domain: domain}, 7 * day, time.Hour, enforce(mx2), true},
+		"an edit that is right by the old answer":        {&v1alpha1.MTASTSPublicationSpec{Domain: domain}, time.Hour, 5 * time.Minute, enforce(mx1), true},
+		"senders have seen an id":                        {trialed, time.Hour, 5 * time.Minute, enforce(mx2), true},
+		"the answer is from before a clock was set back": {&v1alpha1.MTASTSPublicationSpec{Domain: domain}, time.Hour, -5 * time.Minute, enforce(mx2), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := Decide(tt.spec, Observation{
+				UID: "uid-1", Begun: true, Claim: &Claim{Name: "p", UID: "u", Wanted: tt.wanted, Preflight: v1alpha1.PreflightRequire},
+				TTLSeconds: 300, TXTObject: tt.spec.AnnouncedID,
+				MX: &MX{Tried: Tried{At: now.Add(-tt.looked)}, Answer: Found, Hosts: []string{mx1}, Objected: now.Add(-tt.objected)},
+			}, now, DefaultTimings())
+			if looks := d.Need == NeedMX; looks != tt.looksAgain {
+				t.Errorf("needs %q, state %s", d.Need, d.State)
+			}
+			if !tt.looksAgain && (d.State != v1alpha1.StateHeld || d.Reason != v1alpha1.ReasonUncoveredMX || d.After == 0) {
+				t.Errorf("state %s, reason %s, again after %s", d.State, d.Reason, d.After)
+			}
+		})
+	}
+}

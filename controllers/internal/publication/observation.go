@@ -62,10 +62,14 @@ type Tried struct {
 
 // due says whether it is time to look again, and otherwise how long to wait.
 func (l Tried) due(now time.Time, t Timings) (bool, time.Duration) {
+	return l.dueAfter(t.pollAfter(l.Tries), now)
+}
+
+func (l Tried) dueAfter(wait time.Duration, now time.Time) (bool, time.Duration) {
 	if l.At.IsZero() || l.At.After(now) {
 		return true, 0 // never, or before the clock was set back
 	}
-	wait := l.At.Add(t.pollAfter(l.Tries)).Sub(now)
+	wait = l.At.Add(wait).Sub(now)
 	return wait <= 0, max(wait, 0)
 }
 
@@ -220,6 +224,8 @@ type MX struct {
 	Null    bool
 	Message string
 	MXVerdict
+	// Objected is since when the hosts have spoken against the wanted policy; zero while they do not.
+	Objected time.Time
 }
 
 // MXVerdict says whether every one of the live MX hosts was proven not to do what mode enforce demands: to

@@ -134,13 +134,22 @@ func TestFirstSightWaitsForDNSHoweverLong(t *testing.T) {
 		t.Fatal("something was recorded before the world was seen")
 	}
 	if n := w.looks[NeedWorld]; n < 10 || n > 100 {
-		t.Errorf("%d looks in an hour: at first often, then once a minute", n)
+		t.Errorf("%d looks in an hour: at first often, then once a minute, then less and less", n)
+	}
+	if n := w.looks[NeedWorld]; n > 30 {
+		t.Errorf("%d looks in an hour at a domain that nobody has seen anything of", n)
 	}
 	if !w.last.Stalled || !strings.Contains(w.last.Message, "could not see") {
 		t.Errorf("after an hour nobody is told: %+v", w.last)
 	}
+	w.advance(day)
+	before := w.looks[NeedWorld]
+	w.advance(day)
+	if n := w.looks[NeedWorld] - before; n < 23 || n > 25 {
+		t.Errorf("%d looks in a day that began a day later", n)
+	}
 	w.dnsBroken = false
-	w.advance(2 * time.Minute)
+	w.advance(time.Hour)
 	if w.spec == nil || w.spec.Current == nil {
 		t.Error("the answer that came at last began nothing")
 	}

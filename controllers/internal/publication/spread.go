@@ -130,7 +130,7 @@ func (p *pass) reachable() bool {
 	if look.Outcome == Pass {
 		return true
 	}
-	due, wait := look.due(p.now, p.t)
+	due, wait := p.due(look.Tried)
 	if due {
 		return p.need(NeedPublic)
 	}

@@ -133,6 +133,13 @@ func DefaultTimings() Timings {
 	}
 }
 
+// patientAfter is the wait before what has not been found for so long is looked for again, where nobody waits
+// for it but who wants it: a quarter of that time, so that whoever mends it sees that soon enough, and that
+// who never does takes little of what others need.
+func (t Timings) patientAfter(lasted time.Duration) time.Duration {
+	return min(lasted/4, t.LookInterval)
+}
+
 // pollAfter is the wait before try number tries+1: doubling from PollFirst to PollMost.
 func (t Timings) pollAfter(tries int) time.Duration {
 	wait := t.PollFirst

@@ -369,7 +369,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I8", name: "what nobody had time to ask keeps what enforces already from being mended", file: "hold.go",
-		old: "(begins && p.holdUnasked(mx))", new: "p.holdUnasked(mx)",
+		old: "(begins && p.holdUnasked(mx))", new: "((begins || true) && p.holdUnasked(mx))",
 	},
 	{
 		promise: "I8", name: "a null MX is no obstacle", file: "hold.go",
