@@ -42,6 +42,7 @@ func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 	if s.memory.world != nil {
 		before = s.memory.world.DNS.Tried
 	}
+	began := r.Clock.Now()
 	txt := r.World.LookupTXT(ctx, mtasts.RecordName(s.domain))
 	w := &publication.World{DNS: observedTXT(txt)}
 	var look sender.Look
@@ -58,7 +59,7 @@ func (r *domainReconciler) lookWorld(ctx context.Context, s *scope) {
 		w.DNS.Answer, w.DNS.Message = publication.Unknown, "DNS announces a policy, but "+look.Message
 	}
 	w.DNS.Tried = before.Next(r.Clock.Now(), w.DNS.Answer != publication.Unknown)
-	if ctx.Err() == nil {
+	if w.DNS.Began = began; ctx.Err() == nil {
 		s.memory.world, s.observation.World = w, w
 	}
 }
@@ -72,12 +73,14 @@ func observedTXT(txt sender.TXT) publication.DNS {
 
 // lookDNS asks for the id's record, and at the same time for the report record.
 func (r *domainReconciler) lookDNS(ctx context.Context, s *scope) {
+	began := r.Clock.Now()
 	dns := observedTXT(r.World.LookupTXT(ctx, mtasts.RecordName(s.domain)))
 	var promised *v1alpha1.MTASTSPublicationSpec
 	if s.publication != nil {
 		promised = &s.publication.Spec
 	}
 	dns.Follow(s.memory.dns, promised, r.Clock.Now())
+	dns.Began = began
 	if ctx.Err() != nil {
 		return // cut short: it proves nothing
 	}
@@ -167,6 +170,7 @@ func (r *domainReconciler) lookPublic(ctx context.Context, s *scope) {
 		return
 	}
 	want := &sender.Instance{ID: current.ID, Body: current.Body}
+	began := r.Clock.Now()
 	look, reason := r.lookFrom(ctx, s, want)
 	if ctx.Err() != nil {
 		return
@@ -178,6 +182,7 @@ func (r *domainReconciler) lookPublic(ctx context.Context, s *scope) {
 		out.Seen = &publication.Seen{ID: look.Seen.ID, Policy: look.Seen.Policy}
 	}
 	out.Follow(s.memory.public, r.Clock.Now())
+	out.Began = began
 	if look.Outcome == sender.Pass {
 		s.memory.notAfter = look.NotAfter
 	}

@@ -47,7 +47,9 @@ type domainQueue struct {
 	closed bool
 }
 
-func newDomainQueue(inside priorityqueue.PriorityQueue[domainKey], limits fair.Limits, standing func(string) standing) *domainQueue {
+func newDomainQueue(
+	inside priorityqueue.PriorityQueue[domainKey], limits fair.Limits, standing func(string) standing,
+) *domainQueue {
 	q := &domainQueue{
 		PriorityQueue: inside, standing: standing, line: fair.New[domainKey](limits), wanted: map[domainKey]map[string]int{},
 	}
@@ -176,6 +178,9 @@ func (q *domainQueue) waiting(at fair.Level) int {
 	return q.line.Len(at)
 }
 
+// domainAdder is the queue as event handlers see it.
+type domainAdder = workqueue.TypedRateLimitingInterface[domainKey]
+
 // domainEvents makes the domain of whatever changed due, in the line of the namespace in which it changed.
 type domainEvents struct {
 	of       func(ctx context.Context, o client.Object) []domainKey
@@ -185,12 +190,12 @@ type domainEvents struct {
 var _ handler.TypedEventHandler[client.Object, domainKey] = domainEvents{}
 
 // Create implements [handler.TypedEventHandler].
-func (e domainEvents) Create(ctx context.Context, created event.TypedCreateEvent[client.Object], q workqueue.TypedRateLimitingInterface[domainKey]) {
+func (e domainEvents) Create(ctx context.Context, created event.TypedCreateEvent[client.Object], q domainAdder) {
 	e.due(ctx, created.Object, created.IsInInitialList, false, q)
 }
 
 // Update implements [handler.TypedEventHandler].
-func (e domainEvents) Update(ctx context.Context, change event.TypedUpdateEvent[client.Object], q workqueue.TypedRateLimitingInterface[domainKey]) {
+func (e domainEvents) Update(ctx context.Context, change event.TypedUpdateEvent[client.Object], q domainAdder) {
 	same := change.ObjectOld.GetResourceVersion() == change.ObjectNew.GetResourceVersion()
 	edited := change.ObjectOld.GetGeneration() != change.ObjectNew.GetGeneration()
 	if !slices.Equal(e.of(ctx, change.ObjectOld), e.of(ctx, change.ObjectNew)) {
@@ -200,18 +205,18 @@ func (e domainEvents) Update(ctx context.Context, change event.TypedUpdateEvent[
 }
 
 // Delete implements [handler.TypedEventHandler].
-func (e domainEvents) Delete(ctx context.Context, deleted event.TypedDeleteEvent[client.Object], q workqueue.TypedRateLimitingInterface[domainKey]) {
+func (e domainEvents) Delete(ctx context.Context, deleted event.TypedDeleteEvent[client.Object], q domainAdder) {
 	e.due(ctx, deleted.Object, false, false, q)
 }
 
 // Generic implements [handler.TypedEventHandler].
-func (e domainEvents) Generic(ctx context.Context, about event.TypedGenericEvent[client.Object], q workqueue.TypedRateLimitingInterface[domainKey]) {
+func (e domainEvents) Generic(ctx context.Context, about event.TypedGenericEvent[client.Object], q domainAdder) {
 	e.due(ctx, about.Object, false, false, q)
 }
 
 // due makes the domain of an object due. An edited policy comes before what is on its way already: edits that
 // come together are recorded together then, and share the writes of shards.
-func (e domainEvents) due(ctx context.Context, o client.Object, unchanged, edited bool, queue workqueue.TypedRateLimitingInterface[domainKey]) {
+func (e domainEvents) due(ctx context.Context, o client.Object, unchanged, edited bool, queue domainAdder) {
 	q, ok := queue.(*domainQueue)
 	policy, isPolicy := o.(*v1alpha1.MTASTSPolicy)
 	for _, key := range e.of(ctx, o) {

@@ -24,7 +24,8 @@ import (
 // queueOf is a queue of domains that stand as told.
 func queueOf(t *testing.T, workers int, stands map[string]standing) *domainQueue {
 	t.Helper()
-	q := newDomainQueue(priorityqueue.New[domainKey](t.Name()), passLimits(workers), func(domain string) standing { return stands[domain] })
+	inside := priorityqueue.New[domainKey](t.Name())
+	q := newDomainQueue(inside, passLimits(workers), func(domain string) standing { return stands[domain] })
 	t.Cleanup(func() {
 		if !q.ShuttingDown() {
 			q.ShutDown()
@@ -111,7 +112,8 @@ func TestAnEditEndsWaitingLongerAndLonger(t *testing.T) {
 			}
 			m := &memory{}
 			m.follow(s.claims)
-			m.world, m.public, m.objected = &publication.World{DNS: publication.DNS{Tried: tried}}, &publication.Public{Tried: tried}, testNow
+			m.world, m.public = &publication.World{DNS: publication.DNS{Tried: tried}}, &publication.Public{Tried: tried}
+			m.objected = testNow
 			m.follow(s.claims)
 			if m.world.DNS.Tried != tried || m.public.Tried != tried || m.objected.IsZero() {
 				t.Error("without an edit it begins anew")
@@ -221,21 +223,24 @@ func TestWhatHappensIsAsUrgentAsWhatSendersSee(t *testing.T) {
 	announced := standing{namespace: "mail", level: fair.Edit}
 	enforced := standing{namespace: "mail", level: fair.Edit, enforces: true}
 	const enforce, trial = v1alpha1.ModeEnforce, v1alpha1.ModeTesting
+	p := func(namespace string, generation int64, mode v1alpha1.Mode) *v1alpha1.MTASTSPolicy {
+		return policyOf(namespace, "a.example", generation, mode)
+	}
 	for name, tt := range map[string]struct {
 		stands   standing
 		old, new client.Object
 		want     int
 	}{
-		"an edit of what senders see":           {announced, policyOf("mail", "a.example", 1, trial), policyOf("mail", "a.example", 2, enforce), priorityOf(fair.Edit, true)},
-		"an annotation of it":                   {announced, policyOf("mail", "a.example", 1, trial), annotated(policyOf("mail", "a.example", 1, trial)), priorityOf(fair.Edit, false)},
-		"leaving enforce":                       {enforced, policyOf("mail", "a.example", 1, enforce), policyOf("mail", "a.example", 2, trial), priorityOf(fair.Leaving, true)},
-		"an edit that goes on enforcing":        {enforced, policyOf("mail", "a.example", 1, enforce), policyOf("mail", "a.example", 2, enforce), priorityOf(fair.Edit, true)},
-		"an edit of what nobody has seen":       {standing{namespace: "mail", level: fair.First}, policyOf("mail", "a.example", 1, enforce), policyOf("mail", "a.example", 2, trial), priorityOf(fair.First, true)},
-		"of a domain of which nothing is known": {standing{}, policyOf("mail", "a.example", 1, enforce), policyOf("mail", "a.example", 2, trial), priorityOf(fair.First, true)},
-		"a claim to somebody else's domain":     {enforced, policyOf("evil", "a.example", 1, enforce), policyOf("evil", "a.example", 2, trial), priorityOf(fair.First, true)},
+		"an edit of what senders see":           {announced, p("mail", 1, trial), p("mail", 2, enforce), priorityOf(fair.Edit, true)},
+		"an annotation of it":                   {announced, p("mail", 1, trial), annotated(p("mail", 1, trial)), priorityOf(fair.Edit, false)},
+		"leaving enforce":                       {enforced, p("mail", 1, enforce), p("mail", 2, trial), priorityOf(fair.Leaving, true)},
+		"an edit that goes on enforcing":        {enforced, p("mail", 1, enforce), p("mail", 2, enforce), priorityOf(fair.Edit, true)},
+		"an edit of what nobody has seen":       {standing{namespace: "mail", level: fair.First}, p("mail", 1, enforce), p("mail", 2, trial), priorityOf(fair.First, true)},
+		"of a domain of which nothing is known": {standing{}, p("mail", 1, enforce), p("mail", 2, trial), priorityOf(fair.First, true)},
+		"a claim to somebody else's domain":     {enforced, p("evil", 1, enforce), p("evil", 2, trial), priorityOf(fair.First, true)},
 		"an Ingress of it":                      {announced, ingressOf("mail", "1"), ingressOf("mail", "2"), priorityOf(fair.Edit, false)},
 		"an Ingress elsewhere":                  {announced, ingressOf("evil", "1"), ingressOf("evil", "2"), priorityOf(fair.First, false)},
-		"nothing, told again":                   {announced, policyOf("mail", "a.example", 2, trial), policyOf("mail", "a.example", 2, trial), priorityOf(fair.Rest, false)},
+		"nothing, told again":                   {announced, p("mail", 2, trial), p("mail", 2, trial), priorityOf(fair.Rest, false)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stands := map[string]standing{"a.example": tt.stands}
@@ -243,7 +248,8 @@ func TestWhatHappensIsAsUrgentAsWhatSendersSee(t *testing.T) {
 			// A pass that is under way keeps what happens in view.
 			q.due(domainKey{"a.example"}, "mail", fair.Rest, false)
 			q.handsOut(t, 1)
-			domainEvents{ofEither, q.standing}.Update(t.Context(), event.TypedUpdateEvent[client.Object]{ObjectOld: tt.old, ObjectNew: tt.new}, q)
+			change := event.TypedUpdateEvent[client.Object]{ObjectOld: tt.old, ObjectNew: tt.new}
+			domainEvents{ofEither, q.standing}.Update(t.Context(), change, q)
 			q.mu.Lock()
 			defer q.mu.Unlock()
 			if got := q.wanted[domainKey{"a.example"}]; len(got) != 1 || got[tt.new.GetNamespace()] != tt.want {

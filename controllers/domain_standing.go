@@ -35,7 +35,8 @@ func (s *scope) standing() standing {
 	out.enforces = spec.Current != nil && spec.Current.Mode == v1alpha1.ModeEnforce
 	if spec.Current != nil && spec.InForceID != spec.Current.ID {
 		// What is being replaced is still what senders see.
-		out.enforces = out.enforces || slices.ContainsFunc(spec.Ledger, func(e v1alpha1.LedgerEntry) bool { return e.CachedUntil == nil })
+		open := func(e v1alpha1.LedgerEntry) bool { return e.CachedUntil == nil }
+		out.enforces = out.enforces || slices.ContainsFunc(spec.Ledger, open)
 	}
 	if s.winner != nil && s.frozen == nil {
 		out.level = out.of(s.winner)

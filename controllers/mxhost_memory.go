@@ -90,8 +90,10 @@ type mxSeen struct {
 
 func newMXHosts(t Timings) *mxHosts {
 	return &mxHosts{
-		t: t, wake: make(chan struct{}, 1), byName: map[string]*mxHost{}, byDomain: map[string]*mxWish{}, known: map[string]int{},
-		queue: fair.New[string](mxLimits), pausing: map[string]time.Time{}, atRest: rate.NewLimiter(mxHostsPerSecond, 5*mxHostsPerSecond),
+		t: t, wake: make(chan struct{}, 1),
+		byName: map[string]*mxHost{}, byDomain: map[string]*mxWish{}, known: map[string]int{},
+		queue: fair.New[string](mxLimits), pausing: map[string]time.Time{},
+		atRest: rate.NewLimiter(mxHostsPerSecond, 5*mxHostsPerSecond),
 	}
 }
 
@@ -108,7 +110,9 @@ const (
 // when the last operator saw them are asked some time within the interval, so that a restart does not ask
 // thousands at once; the others soon. Above fair.Rest, a change may be held by them: what fails is asked again
 // if the answer is too old to hold by.
-func (m *mxHosts) want(domain, namespace string, hosts []string, worked map[string]bool, level fair.Level, now time.Time) {
+func (m *mxHosts) want(
+	domain, namespace string, hosts []string, worked map[string]bool, level fair.Level, now time.Time,
+) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	wish := m.wish(domain, namespace, hosts[:min(len(hosts), mostMXHosts)])

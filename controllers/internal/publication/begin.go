@@ -22,7 +22,7 @@ func (p *pass) begin() bool {
 	}
 	// However long DNS is silent: without it no policy can come into force anyway, and nobody would know
 	// what senders hold.
-	if p.o.World == nil || p.o.World.DNS.Answer == Unknown {
+	if p.o.World == nil || p.o.World.DNS.Answer == Unknown || p.outdated(p.o.World.DNS.Tried) {
 		return p.waitForWorld()
 	}
 	if p.strayed() {
@@ -132,10 +132,17 @@ func (p *pass) waitForWorld() bool {
 // lose nothing by a look that comes later, and others may need the time it takes (I11).
 func (p *pass) due(l Tried) (bool, time.Duration) {
 	wait := p.t.pollAfter(l.Tries)
-	if p.unseen() {
+	if p.unseen() && l.Tries > 0 {
 		wait = max(wait, p.t.patientAfter(l.At.Sub(l.Since)))
 	}
 	return l.dueAfter(wait, p.now)
+}
+
+// outdated says whether what was seen is too old to go by: somebody may have published something since (I5),
+// or broken the policy URL (I2).
+func (p *pass) outdated(l Tried) bool {
+	age := p.now.Sub(l.SeenAt())
+	return age < 0 || age >= p.t.LookFresh
 }
 
 // unseen says whether senders have never read an id of this domain, as far as is known.

@@ -77,7 +77,7 @@ func (p *pass) trustOnlyOurs() bool {
 	// announcement. An operator that has just taken over cannot tell it from a beginning, and looks.
 	copied := p.Spec.UID != p.o.UID && !p.o.Begun
 	if copied {
-		if p.o.World == nil || p.worldPending() {
+		if p.o.World == nil || p.worldPending() || p.outdated(p.o.World.DNS.Tried) {
 			return p.waitForWorld()
 		}
 		p.enterFound()

@@ -52,8 +52,9 @@ const (
 
 // Tried is when something was looked at, and how often without success.
 type Tried struct {
-	// At is when the last look ended; zero means never.
-	At time.Time
+	// At is when the last look ended; zero means never. Began is when it began: what it saw may be from then.
+	// Where that is not known At stands for it.
+	At, Began time.Time
 	// Tries counts the looks in a row that did not find what is wanted.
 	Tries int
 	// Since is when that row began.
@@ -63,6 +64,14 @@ type Tried struct {
 // due says whether it is time to look again, and otherwise how long to wait.
 func (l Tried) due(now time.Time, t Timings) (bool, time.Duration) {
 	return l.dueAfter(t.pollAfter(l.Tries), now)
+}
+
+// SeenAt is the moment from which what the last look saw may be.
+func (l Tried) SeenAt() time.Time {
+	if l.Began.IsZero() || l.Began.After(l.At) {
+		return l.At
+	}
+	return l.Began
 }
 
 func (l Tried) dueAfter(wait time.Duration, now time.Time) (bool, time.Duration) {

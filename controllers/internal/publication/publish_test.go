@@ -157,12 +157,11 @@ func TestFirstSightWaitsForDNSHoweverLong(t *testing.T) {
 
 func TestAPolicyThatIsServedWithoutAnIDMayBeCachedAllTheSame(t *testing.T) {
 	const older = "20260201000000aaaaaaaa"
-	now := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
 	o := Observation{
 		Claim: &Claim{Name: "p", Wanted: trial(mx1)},
-		World: &World{DNS: DNS{Tried: Tried{At: now}, Answer: Absent}, Policy: &Seen{ID: older, Policy: enforce(mx2)}},
+		World: &World{DNS: DNS{Tried: Tried{At: march}, Answer: Absent}, Policy: &Seen{ID: older, Policy: enforce(mx2)}},
 	}
-	d := Decide(nil, o, now, DefaultTimings())
+	d := Decide(nil, o, march, DefaultTimings())
 	if d.Spec == nil || len(d.Spec.Ledger) != 1 || d.Spec.Ledger[0].ID != older || d.Spec.Ledger[0].CachedUntil != nil {
 		t.Fatalf("what the policy host serves is not in the ledger: %+v", d)
 	}
@@ -285,4 +284,83 @@ func TestAPolicyOfAnotherNameTakesOverWithoutANewID(t *testing.T) {
 		t.Errorf("id %s (was %s), TXT %s, goneAt %v, adopted %d times", w.spec.Current.ID, id, w.txt, w.spec.PolicyGoneAt, w.told(v1alpha1.ReasonAdopted))
 	}
 	w.stayQuiet(day)
+}
+
+// march is when the tests of single decisions play.
+var march = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+// What was seen of the world counts from the moment at which the look began: what it says may be from then.
+func TestNothingBeginsByAnOldLookAtTheWorld(t *testing.T) {
+	ago := func(d time.Duration) time.Time { return march.Add(-d) }
+	for name, tt := range map[string]struct {
+		tried Tried
+		looks bool
+	}{
+		"a look of now":                         {Tried{At: ago(time.Second), Began: ago(11 * time.Second)}, false},
+		"a look of some minutes ago":            {Tried{At: ago(4 * time.Minute), Began: ago(4 * time.Minute)}, false},
+		"a look of too many minutes ago":        {Tried{At: ago(5 * time.Minute), Began: ago(5 * time.Minute)}, true},
+		"a look that began too many ago":        {Tried{At: ago(time.Minute), Began: ago(6 * time.Minute)}, true},
+		"a look from before a clock went back":  {Tried{At: ago(-time.Minute), Began: ago(-time.Minute)}, true},
+		"a look of hours ago, which had failed": {Tried{At: ago(6 * time.Hour), Began: ago(6 * time.Hour), Tries: 2, Since: ago(7 * time.Hour)}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := Observation{Claim: &Claim{Name: "p", Wanted: trial(mx1)}, World: &World{DNS: DNS{Tried: tt.tried, Answer: Absent}}}
+			if d := Decide(nil, o, march, DefaultTimings()); (d.Need == NeedWorld) != tt.looks || (d.Spec == nil) != tt.looks {
+				t.Errorf("needs %q, spec %+v", d.Need, d.Spec)
+			}
+		})
+	}
+}
+
+// Between a look at the policy URL and the announcement a pod may have kept the id waiting for days.
+func TestNothingIsAnnouncedByAnOldLookAtThePolicyURL(t *testing.T) {
+	current := trial(mx1)
+	for name, tt := range map[string]struct {
+		age  time.Duration
+		need Need
+	}{"of a minute ago": {time.Minute, NeedConfirmation}, "of five minutes ago": {5 * time.Minute, NeedPublic}} {
+		t.Run(name, func(t *testing.T) {
+			spec := recorded(&current)
+			spec.AnnouncedID, spec.InForceID = "", ""
+			id := spec.Current.ID
+			d := Decide(spec, Observation{
+				UID: "uid-1", Begun: true, Claim: &Claim{Name: "p", UID: "u", Wanted: current},
+				Servers: Servers{Known: true, Ready: 1},
+				Public:  &Public{For: id, Outcome: Pass, Tried: Tried{At: march, Began: march.Add(-tt.age)}},
+			}, march, DefaultTimings())
+			if d.Need != tt.need {
+				t.Errorf("needs %q, want %q: %s", d.Need, tt.need, d.Message)
+			}
+		})
+	}
+}
+
+func TestALookAtDNSThatBeganBeforeTheAnnouncementDoesNotEndIt(t *testing.T) {
+	current := trial(mx1)
+	spec := recorded(&current)
+	spec.InForceID = ""
+	id := spec.Current.ID
+	announced := march.Add(-time.Minute)
+	spec.AnnouncedAt.Time = announced
+	for name, tt := range map[string]struct {
+		began time.Time
+		state v1alpha1.State
+	}{
+		"it began after it":  {announced.Add(time.Second), v1alpha1.StateInForce},
+		"it began before it": {announced.Add(-time.Second), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := Decide(spec, Observation{
+				UID: "uid-1", Claim: &Claim{Name: "p", UID: "u", Wanted: current}, Servers: Servers{Known: true, Ready: 1}, TXTObject: id,
+				Confirmed: id, ConfirmTried: true,
+				DNS: &DNS{
+					Tried: Tried{At: announced.Add(5 * time.Second), Began: tt.began}, Answer: Found,
+					Records: []string{record(id)}, IDs: []string{id}, TTL: time.Minute,
+				},
+			}, march, DefaultTimings())
+			if (d.State == v1alpha1.StateInForce) != (tt.state == v1alpha1.StateInForce) {
+				t.Errorf("state %s, need %s", d.State, d.Need)
+			}
+		})
+	}
 }

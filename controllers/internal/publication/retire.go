@@ -131,7 +131,7 @@ func (p *pass) showRemoval() {
 // then is somebody else's business, and nothing enforceable is cached any more.
 func (p *pass) absent(r *v1alpha1.Retirement) bool {
 	dns := p.o.DNS
-	if dns != nil && dns.At.Before(r.RemovingSince.Time) {
+	if dns != nil && dns.SeenAt().Before(r.RemovingSince.Time) {
 		dns = nil
 	}
 	if dns != nil && dns.Answer != Unknown && len(Ours(p.Spec, dns.IDs)) == 0 {

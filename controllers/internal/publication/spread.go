@@ -124,7 +124,7 @@ func (p *pass) reachable() bool {
 		return false
 	}
 	look := p.o.Public
-	if look == nil || look.For != p.Spec.Current.ID {
+	if look == nil || look.For != p.Spec.Current.ID || (look.Outcome == Pass && p.outdated(look.Tried)) {
 		return p.need(NeedPublic)
 	}
 	if look.Outcome == Pass {
@@ -173,7 +173,7 @@ func (p *pass) staleDNS() bool {
 	if p.o.DNS == nil {
 		return true
 	}
-	age := p.now.Sub(p.o.DNS.At)
+	age := p.now.Sub(p.o.DNS.SeenAt())
 	return age < 0 || age >= p.t.UnverifiedDelay
 }
 
@@ -236,7 +236,7 @@ func (p *pass) answered() bool {
 		return true
 	}
 	dns := p.o.DNS
-	if dns != nil && dns.At.Before(p.Spec.AnnouncedAt.Time) {
+	if dns != nil && dns.SeenAt().Before(p.Spec.AnnouncedAt.Time) {
 		dns = nil // it was asked about an older id
 	}
 	if dns.Exactly(p.Spec.AnnouncedID) {

@@ -30,6 +30,9 @@ type Timings struct {
 	UnaskedPatience time.Duration
 	// MXFresh is how old an MX lookup may be to decide a change by.
 	MXFresh time.Duration
+	// LookFresh is how old what was seen of the world, and of the policy URL, may be when something begins or is
+	// announced by it.
+	LookFresh time.Duration
 	// WorldPatience and WorldTries bound how long failing lookups hold back a restored publication.
 	WorldPatience time.Duration
 	WorldTries    int
@@ -102,6 +105,7 @@ func DefaultTimings() Timings {
 		STARTTLSPause:    2 * time.Second,
 		UnaskedPatience:  15 * time.Minute,
 		MXFresh:          time.Minute,
+		LookFresh:        5 * time.Minute,
 		WorldPatience:    2 * time.Minute,
 		WorldTries:       3,
 		MemoryPatience:   10 * time.Minute,
