@@ -22,13 +22,13 @@ func (p *pass) begin() bool {
 	}
 	// However long DNS is silent: without it no policy can come into force anyway, and nobody would know
 	// what senders hold.
-	if p.o.World == nil || p.o.World.DNS.Answer == Unknown || p.outdated(p.o.World.DNS.Tried) {
+	if p.o.World == nil || p.o.World.DNS.Answer == Unknown {
 		return p.waitForWorld()
 	}
 	if p.strayed() {
 		return false
 	}
-	if age := p.now.Sub(p.o.World.DNS.At); age < 0 || age >= p.t.UnverifiedDelay {
+	if p.outdated(p.o.World.DNS.Tried) {
 		return p.need(NeedWorld) // the claim had to wait since, and the world went on
 	}
 	p.Spec = &v1alpha1.MTASTSPublicationSpec{}

@@ -301,7 +301,8 @@ func TestWhatNobodyHadTimeToAskHoldsWhatBeginsToEnforce(t *testing.T) {
 		"for so long that somebody must know": {trial(mx1), enforce(mx1), 15 * time.Minute, nil, delayed, true},
 		"for a week":                          {trial(mx1), enforce(mx1), 7 * 24 * time.Hour, nil, delayed, true},
 		"a fresh id is due anyway": {trial(mx1), enforce(mx1), time.Hour, func(o *Observation) {
-			o.Greater = &Greater{ID: mtasts.MintID(now, "", "x")}
+			id, _ := mtasts.MintID(now, "", "x")
+			o.Greater = &Greater{ID: id}
 		}, delayed, true},
 		"nobody wants to know": {trial(mx1), enforce(mx1), time.Hour, func(o *Observation) {
 			o.Claim.Preflight = v1alpha1.PreflightAdvise
