@@ -201,4 +201,8 @@ const (
 	ReasonForeignConfigMap = "ForeignConfigMap"
 	// ReasonRestored: the publication came from a backup; a fresh id was minted.
 	ReasonRestored = "Restored"
+	// ReasonGapDiscarded: somebody ended, or bounded, the ledger's entry for what nobody knows.
+	ReasonGapDiscarded = "GapDiscarded"
+	// ReasonAnnotationRejected: an annotation on the publication said nothing that can be done; it was removed.
+	ReasonAnnotationRejected = "AnnotationRejected"
 )

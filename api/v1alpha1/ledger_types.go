@@ -6,7 +6,7 @@ import (
 
 // LedgerOrigin says how an instance came into the ledger.
 //
-// +kubebuilder:validation:Enum=Superseded;Found;Seen
+// +kubebuilder:validation:Enum=Superseded;Found;Seen;Unknown
 type LedgerOrigin string
 
 // The origins.
@@ -17,9 +17,12 @@ const (
 	OriginFound LedgerOrigin = "Found"
 	// OriginSeen: it was seen at a server or at the policy host although a newer one was announced.
 	OriginSeen LedgerOrigin = "Seen"
+	// OriginUnknown: ids were used that no record tells, as after a restore: taken to cover nothing, for a year.
+	OriginUnknown LedgerOrigin = "Unknown"
 )
 
-// LedgerEntry is an enforce instance that senders may hold.
+// LedgerEntry is an enforce instance that senders may hold. At most one, of origin Unknown, is a gap
+// instead: it stands for all the ids that a restore has lost.
 type LedgerEntry struct {
 	// id under which it was announced or served.
 	//
@@ -28,6 +31,13 @@ type LedgerEntry struct {
 	// +kubebuilder:validation:MaxLength=255
 	ID string `json:"id,omitempty"`
 
+	// afterID is set with origin Unknown: the entry stands for every id after this one, up to id, which was
+	// made for it and is used for nothing else.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	AfterID string `json:"afterID,omitempty"`
+
 	// mx patterns; none means that they are not known.
 	//
 	// +optional
@@ -35,6 +45,15 @@ type LedgerEntry struct {
 	// +kubebuilder:validation:MaxItems=100
 	// +kubebuilder:validation:items:MaxLength=253
 	MX []string `json:"mx,omitempty"`
+
+	// liveMX is set with origin Unknown: the hosts that were MX hosts when the entry was made, and in every
+	// answer of DNS since. Mail went there all the time, so the entry does not warn of them.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:items:MaxLength=253
+	LiveMX []string `json:"liveMX,omitempty"`
 
 	// maxAgeSeconds of the instance.
 	//

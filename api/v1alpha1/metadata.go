@@ -20,6 +20,11 @@ const (
 	// IngressClassAnnotation, on an Ingress of the operator's, is the class that was asked for; without it that
 	// was the cluster's default class, whatever the API server made of it.
 	IngressClassAnnotation = "mtasts.dev/ingress-class"
+	// RestoredAnnotation, on a publication, says when the cluster's data was restored from a backup (RFC 3339).
+	RestoredAnnotation = "mtasts.dev/restored"
+	// DiscardGapAnnotation, on a publication, ends the ledger's entry of origin Unknown that bears this id, or,
+	// as ID/SECONDS, says that nobody was told to keep for longer what it stands for.
+	DiscardGapAnnotation = "mtasts.dev/discard-gap"
 	// AppliedAnnotation carries a hash of what the operator last applied to a child, so that a
 	// field it no longer sets is noticed.
 	AppliedAnnotation = "mtasts.dev/applied"

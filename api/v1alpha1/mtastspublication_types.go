@@ -85,13 +85,27 @@ type MTASTSPublicationSpec struct {
 	// +kubebuilder:validation:Maximum=604800
 	TTLMaxSeconds int32 `json:"ttlMaxSeconds,omitempty"`
 
-	// ledger lists superseded enforce instances that senders may still hold.
+	// ledger lists superseded enforce instances that senders may still hold: at
+	// most 16, and at most one entry for those that nobody knows.
 	//
 	// +optional
 	// +listType=map
 	// +listMapKey=id
-	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:MaxItems=17
 	Ledger []LedgerEntry `json:"ledger,omitempty"`
+
+	// restoreTime is the last time that somebody said, by the annotation
+	// mtasts.dev/restored, that the cluster's data came from a backup. Only a
+	// later one counts.
+	//
+	// +optional
+	RestoreTime *metav1.Time `json:"restoreTime,omitempty"`
+
+	// transferredFrom is set in the copy that a transfer makes, until it is
+	// followed: such a copy is as new as the original.
+	//
+	// +optional
+	TransferredFrom *Transfer `json:"transferredFrom,omitempty"`
 
 	// contamination notes that senders may have paired the announced id with
 	// something else; a fresh id for the same policy heals it.
@@ -108,6 +122,22 @@ type MTASTSPublicationSpec struct {
 	//
 	// +optional
 	Retirement *Retirement `json:"retirement,omitempty"`
+}
+
+// Transfer says where a publication came from, and when.
+type Transfer struct {
+	// namespace that held the publication before.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+
+	// time at which the copy was made. A backup that holds the copy is restored
+	// later than that, and is no transfer.
+	//
+	// +required
+	Time metav1.Time `json:"time,omitzero"`
 }
 
 // PolicyReference names the policy a publication follows.

@@ -156,6 +156,10 @@ func (p *pass) enterFound() {
 		if id == "" || p.known(id) {
 			continue
 		}
+		if w.Policy == nil && p.inGap(id) {
+			p.reopen(id) // the gap stands for whatever it is
+			continue
+		}
 		p.raise(id)
 		p.found(id)
 		if w.Policy != nil {

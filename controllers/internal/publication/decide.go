@@ -29,6 +29,8 @@ type pass struct {
 	held *held
 	// retiring is set once the policy's absence has outlived the grace and a drain is wanted.
 	retiring bool
+	// restoredAt is when the data was restored that somebody said was.
+	restoredAt time.Time
 	// unverified says why an id goes ahead although the policy URL does not answer it.
 	unverified string
 }
@@ -46,8 +48,8 @@ func Decide(spec *v1alpha1.MTASTSPublicationSpec, o Observation, now time.Time, 
 	}
 	// Each step either finishes the pass (false) or leaves the rest to the next one.
 	steps := []func() bool{
-		p.begin, p.sane, p.remember, p.trustOnlyOurs, p.sound, p.follow, p.notice, p.change, p.removing, p.heal, p.darken,
-		p.spread, p.settle, p.retire,
+		p.begin, p.sane, p.remember, p.trustOnlyOurs, p.discard, p.standing, p.sound, p.follow, p.notice, p.change,
+		p.removing, p.heal, p.darken, p.spread, p.settle, p.retire,
 	}
 	for _, step := range steps {
 		if !step() {
@@ -68,28 +70,33 @@ func (p *pass) need(n Need) bool {
 }
 
 // trustOnlyOurs notices that the publication is older than what senders may hold: it was restored
-// from a copy, or a live object carries an id of ours that it does not know. Ids are fencing
-// tokens: a smaller one never wins, so a fresh one is minted above both (I3).
+// from a copy, or with all the cluster's data, or a live object carries an id of ours that it does not
+// know. Ids are fencing tokens: a smaller one never wins, so a fresh one is minted above both (I3).
 func (p *pass) trustOnlyOurs() bool {
-	g := p.o.Greater
-	unknown := g != nil && g.ID.Compare(mtasts.ID(p.Spec.LastID)) > 0 && p.believes(g.ID)
+	g, unknown := p.o.Greater, p.ahead()
 	// Of a copy that has announced nothing the original may have: its UID is written down with its first
 	// announcement. An operator that has just taken over cannot tell it from a beginning, and looks.
 	copied := p.Spec.UID != p.o.UID && !p.o.Begun
-	if copied {
-		if p.o.World == nil || p.worldPending() || p.outdated(p.o.World.DNS.Tried) {
-			return p.waitForWorld()
-		}
-		p.enterFound()
-		p.Spec.UID = p.o.UID
-		// How far a retirement had come then says nothing about now, nor since when the policy is gone: it
-		// may be restored long after the publication. Until one is followed nothing retires (I6).
-		p.Spec.PolicyRef = nil
-		p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil
+	said := p.saidRestored()
+	if (copied || said || (unknown && g.OnlyDNS)) && !p.looked(p.restoredAt) {
+		return false
 	}
-	if copied && p.Spec.AnnouncedID != "" {
-		p.fresh, p.copied = true, true
-		p.warn(v1alpha1.ReasonRestored, "the publication was restored from a copy: a fresh id is minted, because the recorded one may be older than what senders hold")
+	if why := p.lost(copied, said); why != "" {
+		if !p.knowsMX() {
+			return false
+		}
+		if !p.enterGap(why) {
+			return false
+		}
+	}
+	if copied || said {
+		p.enterFound()
+	}
+	if copied {
+		p.adoptCopy()
+	}
+	if said {
+		p.heedRestored()
 	}
 	if unknown { // even if DNS has told the id meanwhile: it does not tell the policy
 		p.raise(string(g.ID))
@@ -101,6 +108,25 @@ func (p *pass) trustOnlyOurs() bool {
 	}
 	p.planted()
 	return true
+}
+
+// adoptCopy makes the copy that the publication is its own original.
+func (p *pass) adoptCopy() {
+	transferred, from := p.transferred(), p.Spec.TransferredFrom
+	p.Spec.UID, p.Spec.TransferredFrom = p.o.UID, nil
+	// How far a retirement had come then says nothing about now, nor since when the policy is gone: it
+	// may be restored long after the publication. Until one is followed nothing retires (I6).
+	p.Spec.PolicyRef = nil
+	p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil
+	if p.Spec.AnnouncedID == "" {
+		return
+	}
+	p.fresh, p.copied = true, true
+	if transferred {
+		p.event(v1alpha1.ReasonAdopted, "handed over from namespace "+from.Namespace+": a fresh id is minted, because the servers of this namespace have yet to serve the policy")
+		return
+	}
+	p.warn(v1alpha1.ReasonRestored, "the publication was restored from a copy: a fresh id is minted, because the recorded one may be older than what senders hold")
 }
 
 // sound notices a current instance that somebody edited: an id that is not the last one, or that was
@@ -145,8 +171,7 @@ func (p *pass) change() bool {
 	current := p.current()
 	wanted, ok := p.wanted()
 	if !ok || (current != nil && wanted.Equal(*current)) {
-		p.renew()
-		return true
+		return p.renew()
 	}
 	if !p.paced(wanted) {
 		return current != nil
@@ -157,19 +182,27 @@ func (p *pass) change() bool {
 			return false
 		}
 		if isHeld {
-			p.renew()
-			return current != nil
+			return p.renew() && current != nil
 		}
+	}
+	if !p.sure(wanted) {
+		return false
 	}
 	p.mint(wanted)
 	return true
 }
 
 // renew mints a fresh id for the same policy if one is due.
-func (p *pass) renew() {
-	if current := p.current(); p.fresh && current != nil && p.paced(*current) {
-		p.mint(*current)
+func (p *pass) renew() bool {
+	current := p.current()
+	if !p.fresh || current == nil || !p.paced(*current) {
+		return true
 	}
+	if !p.sure(*current) {
+		return false
+	}
+	p.mint(*current)
+	return true
 }
 
 // wanted is the policy that should be current: the claim's, or, while retiring, mode none if
@@ -198,9 +231,7 @@ func (p *pass) mint(policy mtasts.Policy) bool {
 	body := policy.String()
 	id, ok := mtasts.MintID(p.now, greatestOf(p.Spec, p.clock), body)
 	if !ok {
-		p.held = &held{reason: v1alpha1.ReasonClockOutOfRange, stalled: true, message: "no further id can be minted: the operator's clock says " +
-			shown(p.now) + ", and ids end with the year 2999; set the clock of its node right"}
-		return false
+		return p.endOfIDs()
 	}
 	p.Minted, p.Overtook = true, p.overtaking()
 	p.supersede()
@@ -212,6 +243,13 @@ func (p *pass) mint(policy mtasts.Policy) bool {
 	p.fresh, p.minted = false, true
 	p.Events = append(p.Events, Event{Quiet: true, Reason: v1alpha1.ReasonMinted, Message: "mode " + string(policy.Mode) + " is being served under id " + string(id)})
 	return true
+}
+
+// endOfIDs stops for want of a greater id.
+func (p *pass) endOfIDs() bool {
+	p.held = &held{reason: v1alpha1.ReasonClockOutOfRange, stalled: true, message: "no further id can be minted: the operator's clock says " +
+		shown(p.now) + ", and ids end with the year 2999; set the clock of its node right"}
+	return false
 }
 
 // notice enters what senders may have been given beside the current instance, and notes it if they
@@ -250,7 +288,13 @@ func (p *pass) heal() bool {
 	if !p.o.Servers.All() || p.wrongBody() {
 		return true
 	}
-	if p.paced(*p.current()) && p.mint(*p.current()) {
+	if !p.paced(*p.current()) {
+		return true
+	}
+	if !p.sure(*p.current()) {
+		return false
+	}
+	if p.mint(*p.current()) {
 		p.event(v1alpha1.ReasonReannounced, "a server or the policy URL was seen with another policy while id "+current.ID+" was announced: a fresh id makes senders fetch again")
 		p.Spec.Contamination = nil
 	}

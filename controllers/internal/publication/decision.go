@@ -72,6 +72,8 @@ type Decision struct {
 	Until time.Time
 	// After is when to decide again without an event; zero means no need.
 	After time.Duration
+	// Spent are annotations to be removed together with the writing of Spec: they were heeded, or mean nothing.
+	Spent []string
 	// Events happened by this decision.
 	Events []Event
 }

@@ -49,6 +49,9 @@ type world struct {
 	word           string
 	byHand         bool
 	ttl            int32
+	created        time.Time
+	outage         *Outage
+	words          Words
 
 	// records are the TXT strings that authoritative servers answer; they follow txt after dnsLag.
 	records   []string
@@ -111,6 +114,7 @@ type pod struct {
 	instance    *v1alpha1.Instance
 	next        *v1alpha1.Instance
 	due         time.Time
+	began       time.Time
 }
 
 // counted says whether the pod may answer senders, now or later (I1).
@@ -123,7 +127,7 @@ func newWorld(t testing.TB) *world {
 		restEvery: time.Hour, looks: map[Need]int{},
 	}
 	for _, name := range []string{"a", "b"} {
-		w.pods = append(w.pods, &pod{name: "pod-" + name, node: "node-" + name, ready: true})
+		w.pods = append(w.pods, &pod{name: "pod-" + name, node: "node-" + name, ready: true, began: w.now})
 	}
 	return w
 }
@@ -167,14 +171,15 @@ func (w *world) restore(copied *v1alpha1.MTASTSPublicationSpec) {
 
 func (w *world) newUID() {
 	w.uids++
-	w.uid = "uid-" + strconv.Itoa(w.uids)
+	w.uid, w.created = "uid-"+strconv.Itoa(w.uids), w.now
 }
 
 // --- what is observed ---
 
 func (w *world) observe() Observation {
 	o := Observation{
-		UID: w.uid, Begun: w.uid == w.memory.begun, Claim: w.claim, World: w.memory.world, Public: w.memory.public, DNS: w.memory.dns, MX: w.memory.mx,
+		UID: w.uid, Created: w.created, Outage: w.outage, Words: w.words,
+		Begun: w.uid == w.memory.begun, Claim: w.claim, World: w.memory.world, Public: w.memory.public, DNS: w.memory.dns, MX: w.memory.mx,
 		TXTObject: w.txt, Prepared: w.prepared, PreparedIn: time.Minute, TTLSeconds: w.ttl, Namespace: "mail", Word: w.word,
 		Pace: w.mints.Pace(w.clock(), w.tm), Clock: w.laterClock(),
 	}
@@ -199,6 +204,7 @@ func (w *world) observe() Observation {
 			o.Servers.Since = w.behindSince
 		}
 	}
+	o.Witness = w.witness()
 	last := mtasts.ID(w.spec.LastID)
 	if w.shard != nil && mtasts.ID(w.shard.ID).Compare(last) > 0 {
 		g := &Greater{ID: mtasts.ID(w.shard.ID), Policy: new(PolicyOf(*w.shard))}
@@ -224,7 +230,31 @@ func (w *world) observe() Observation {
 			o.Greater.ID = id // senders may have paired it with what the shard serves
 		}
 	}
+	if dns := w.memory.dns; dns != nil {
+		for _, text := range dns.IDs {
+			id := mtasts.ID(text)
+			if !id.PlausibleAfter(last, o.Clock) || id.Compare(last) <= 0 {
+				continue
+			}
+			switch {
+			case o.Greater == nil:
+				o.Greater = &Greater{ID: id, OnlyDNS: true}
+			case id.Compare(o.Greater.ID) > 0:
+				o.Greater.ID = id
+			}
+		}
+	}
 	return o
+}
+
+// witness is the pod that runs longest of those that serve the last id.
+func (w *world) witness() (out Witness) {
+	for _, p := range w.pods {
+		if p.counted() && !p.silent && p.id() == w.spec.LastID && (out.ID == "" || p.began.Before(out.Since)) {
+			out = Witness{ID: p.id(), Since: p.began}
+		}
+	}
+	return out
 }
 
 func (p *pod) id() string {
@@ -520,6 +550,10 @@ func (w *world) apply(d Decision, changed bool) {
 		return
 	}
 	d.Spec.Domain = domain
+	if len(d.Spent) > 0 {
+		w.writes++
+		w.words = Words{}
+	}
 	if changed {
 		if d.Minted {
 			w.mints.Note(w.clock(), d.Overtook, w.tm)
@@ -557,6 +591,7 @@ func (w *world) write(spec *v1alpha1.MTASTSPublicationSpec) {
 	if w.last.WordSpent {
 		w.word = ""
 	}
+	w.memory.world = nil // it was what this pass had to know
 	w.writes++
 	// A write is an event of its own: another pass follows at once.
 	w.wake = w.now.Add(time.Millisecond)

@@ -24,10 +24,8 @@ func (p *pass) hold(current *mtasts.Policy, wanted mtasts.Policy) (isHeld, goOn 
 		return false, true
 	}
 	mx := p.o.MX
-	if mx == nil || mx.At.IsZero() || mx.At.After(p.now) || p.now.Sub(mx.At) >= p.t.MXFresh {
-		if !p.holdsOn(mx, current, wanted) {
-			return false, p.need(NeedMX)
-		}
+	if !p.freshMX() && !p.holdsOn(mx, current, wanted) {
+		return false, p.need(NeedMX)
 	}
 	if mx.Answer == Unknown {
 		return p.holdUnknown(mx)
@@ -55,6 +53,15 @@ func (p *pass) holdsOn(mx *MX, current *mtasts.Policy, wanted mtasts.Policy) boo
 	return reason != ""
 }
 
+// freshMX says whether the MX records were looked up a moment ago.
+func (p *pass) freshMX() bool {
+	mx := p.o.MX
+	return mx != nil && !mx.At.IsZero() && !mx.At.After(p.now) && p.now.Sub(mx.At) < p.t.MXFresh
+}
+
+// retryMX is how long after a lookup that failed the MX records are looked up again.
+func (p *pass) retryMX() time.Duration { return p.t.MXPatience / time.Duration(p.t.MXTries) }
+
 // holdUnknown holds a change while the MX records cannot be looked up, but not for long: a broken
 // resolver must not keep anybody from publishing.
 func (p *pass) holdUnknown(mx *MX) (isHeld, goOn bool) {
@@ -62,7 +69,7 @@ func (p *pass) holdUnknown(mx *MX) (isHeld, goOn bool) {
 		p.warn(v1alpha1.ReasonLookupFailed, "the MX records could not be looked up ("+mx.Message+"): the change goes ahead without knowing whether it covers them")
 		return false, true
 	}
-	if wait := mx.At.Add(p.t.MXPatience / time.Duration(p.t.MXTries)).Sub(p.now); wait > 0 {
+	if wait := mx.At.Add(p.retryMX()).Sub(p.now); wait > 0 {
 		p.held = &held{reason: v1alpha1.ReasonMXLookupPending, message: "the MX records cannot be looked up: " + mx.Message}
 		p.again(wait)
 		return true, true

@@ -11,7 +11,8 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
 )
 
-// maxLedger bounds the ledger; beyond it the two oldest entries become one.
+// maxLedger bounds the ledger; beyond it the two oldest entries become one. The gap does not count, and is
+// never one of the two: what is known must not become unknown, nor end with it.
 const maxLedger = 16
 
 // maxPattern is what the API server accepts, and how long a name may be.
@@ -47,17 +48,38 @@ func (p *pass) open(id string, policy mtasts.Policy, origin v1alpha1.LedgerOrigi
 		return
 	}
 	p.Spec.Ledger = append(p.Spec.Ledger, entry)
-	slices.SortFunc(p.Spec.Ledger, func(a, b v1alpha1.LedgerEntry) int { return strings.Compare(a.ID, b.ID) })
-	if len(p.Spec.Ledger) > maxLedger {
-		merged := merge(p.Spec.Ledger[0], p.Spec.Ledger[1])
-		p.Spec.Ledger = append([]v1alpha1.LedgerEntry{merged}, p.Spec.Ledger[2:]...)
-	}
+	p.sortLedger()
+	p.overflow()
 }
 
-// reopen opens an entry that exists. An older instance that is not in the ledger was no enforce one,
-// or has long been forgotten; its policy cannot be known from its id.
+func (p *pass) sortLedger() {
+	slices.SortFunc(p.Spec.Ledger, func(a, b v1alpha1.LedgerEntry) int { return strings.Compare(a.ID, b.ID) })
+}
+
+// overflow makes one of the two oldest known entries if there are too many.
+func (p *pass) overflow() {
+	var known []int
+	for i := range p.Spec.Ledger {
+		if p.Spec.Ledger[i].Origin != v1alpha1.OriginUnknown {
+			known = append(known, i)
+		}
+	}
+	if len(known) <= maxLedger {
+		return
+	}
+	first, second := known[0], known[1]
+	p.Spec.Ledger[second] = merge(p.Spec.Ledger[first], p.Spec.Ledger[second])
+	p.Spec.Ledger = slices.Delete(p.Spec.Ledger, first, first+1)
+}
+
+// reopen opens an entry that exists, or the gap if that stands for the id. An older instance of neither was no
+// enforce one, or has long been forgotten; its policy cannot be known from its id.
 func (p *pass) reopen(id string) {
-	if e := p.entry(id); e != nil {
+	e := p.entry(id)
+	if e == nil && p.inGap(id) {
+		e = Gap(p.Spec)
+	}
+	if e != nil {
 		e.CachedUntil = nil
 	}
 }
@@ -220,14 +242,15 @@ func (p *pass) elsewhere() time.Duration {
 }
 
 // SafeAfter says from when on no cached enforce policy makes senders refuse mail at host. The
-// current enforce instance counts as open. open is true while that cannot be dated; entry is the
+// current enforce instance counts as open; of hosts to which mail went all the time the gap does not
+// warn. open is true while that cannot be dated; entry is the
 // id that decides.
 func SafeAfter(spec *v1alpha1.MTASTSPublicationSpec, host string) (after *metav1.Time, open bool, entry string) {
 	if c := spec.Current; c != nil && c.Mode == v1alpha1.ModeEnforce && !PolicyOf(*c).Covers(host) {
 		return nil, true, c.ID
 	}
 	for _, e := range spec.Ledger {
-		if (mtasts.Policy{MX: e.MX}).Covers(host) {
+		if (mtasts.Policy{MX: e.MX}).Covers(host) || (mtasts.Policy{MX: e.LiveMX}).Covers(host) {
 			continue
 		}
 		if e.CachedUntil == nil {

@@ -295,22 +295,31 @@ func (s Servers) stuckSince() time.Time {
 type Greater struct {
 	ID     mtasts.ID
 	Policy *mtasts.Policy
+	// OnlyDNS is set if no object or server tells it, but only DNS, into which anybody may have put it.
+	OnlyDNS bool
 }
 
 // Observation is everything Decide may look at beside the publication itself. What is nil was not
 // observed; it is never taken for absent.
 type Observation struct {
-	// UID is the publication's metadata.uid.
-	UID string
+	// UID is the publication's metadata.uid, Created its metadata.creationTimestamp.
+	UID     string
+	Created time.Time
 	// Begun is set by the operator that made this publication: nothing can have been announced before.
 	Begun bool
 	// Claim is the policy to follow; nil if there is none.
 	Claim   *Claim
 	World   *World
 	Servers Servers
-	Public  *Public
-	DNS     *DNS
-	MX      *MX
+	// Witness is the pod that has served the last id for longest; zero if there is none.
+	Witness Witness
+	// Outage is the last time without an operator, or for which its data may be missing; nil if none is known.
+	Outage *Outage
+	// Words are what admins said.
+	Words  Words
+	Public *Public
+	DNS    *DNS
+	MX     *MX
 	// ByHand is set where no object carries the id, because somebody publishes it by hand.
 	ByHand bool
 	// TXTObject is the id that the DNSEndpoint of the id carries now; "" if there is no such object.

@@ -39,6 +39,12 @@ type Timings struct {
 	// MemoryPatience is how long a domain that was published before waits for its publication to be restored,
 	// where it is clear who may publish it, and without complaint where it is not.
 	MemoryPatience time.Duration
+	// Heartbeat is how often the leader writes its heartbeat: data that is restored is older than that, but for
+	// its last few writes. One from before HeartbeatOld is too old for a leader that only took over.
+	Heartbeat    time.Duration
+	HeartbeatOld time.Duration
+	// WitnessMargin is how much longer than the data a pod must have run to vouch for it: clocks differ.
+	WitnessMargin time.Duration
 	// HealInterval is the least time between two fresh ids for the same policy.
 	HealInterval time.Duration
 	// WayLinger is how long a former way to the policy server stays, beyond the TTL of the host's record,
@@ -109,6 +115,9 @@ func DefaultTimings() Timings {
 		WorldPatience:    2 * time.Minute,
 		WorldTries:       3,
 		MemoryPatience:   10 * time.Minute,
+		Heartbeat:        2 * time.Minute,
+		HeartbeatOld:     10 * time.Minute,
+		WitnessMargin:    time.Minute,
 		HealInterval:     time.Hour,
 		WayLinger:        10 * time.Minute,
 		LedgerSlack:      time.Hour,
