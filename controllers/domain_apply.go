@@ -48,6 +48,9 @@ func (r *domainReconciler) record(ctx context.Context, s *scope) error {
 	if s.winner != nil || s.decision.WordSpent { // the word was about another disappearance than the next one
 		delete(updated.Annotations, v1alpha1.ReleaseAnnotation)
 	}
+	for _, word := range s.decision.Spent {
+		delete(updated.Annotations, word)
+	}
 	if apiequality.Semantic.DeepEqual(s.publication, updated) {
 		return nil
 	}

@@ -44,6 +44,8 @@ type domainReconciler struct {
 	disappeared *disappearances
 	// formers are those who published a domain last.
 	formers *formersStore
+	// heartbeat notices that the cluster's data may be from before; nil where there is none.
+	heartbeat *heartbeat
 }
 
 // +kubebuilder:rbac:groups=mtasts.dev,resources=mtastspolicies,verbs=get;list;watch
@@ -150,6 +152,9 @@ func (r *domainReconciler) next(s *scope) time.Duration {
 		if in > 0 && (after == 0 || in < after) {
 			after = in
 		}
+	}
+	if s.turnIn > 0 && (after == 0 || s.turnIn < after) {
+		after = s.turnIn
 	}
 	if !r.atRest(s) {
 		return after

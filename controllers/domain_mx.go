@@ -44,12 +44,31 @@ func (w *statusWriter) mxAligned() {
 	case w.current.Mode == v1alpha1.ModeEnforce && len(refused.failing) > 0:
 		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonSTARTTLSFailing, "senders do not deliver there: "+strings.Join(refused.failing, "; ")+"; repair it, or set mode: testing until that is sorted out")
 	case len(refused.byCaches) > 0:
-		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonCachedPoliciesRefuse, strings.Join(refused.byCaches, "; ")+": those senders deliver to the other MX hosts, if there are any; an MX record is safe once status.mx shows no safeAfter for its host")
+		w.set(kind, metav1.ConditionFalse, v1alpha1.ReasonCachedPoliciesRefuse, strings.Join(refused.byCaches, "; ")+": those senders deliver to the other MX hosts, if there are any; an MX record is safe once status.mx shows no safeAfter for its host"+w.gapAdvice())
 	case len(refused.uncovered)+len(refused.failing) > 0:
 		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonNotEnforced, "mode "+string(w.current.Mode)+" makes senders refuse nothing; under mode enforce: "+strings.Join(append(uncoveredMX(refused.uncovered), refused.failing...), "; "))
 	default:
-		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonCovered, "the policy covers every live MX host")
+		w.set(kind, metav1.ConditionTrue, v1alpha1.ReasonCovered, "the policy covers every live MX host"+w.gapAdvice())
 	}
+}
+
+// gapAdvice says, while nobody knows all that senders may hold, what that means and how it ends (I5).
+func (w *statusWriter) gapAdvice() string {
+	spec := &w.publication.Spec
+	gap := publication.Gap(spec)
+	if gap == nil {
+		return ""
+	}
+	return "; what was announced after " + publication.ShownID(gap.AfterID) + " is not known since a restore, and counts as a policy that covers no new host. " +
+		publication.GapAdvice(w.publication.Namespace, w.domain, gap.ID)
+}
+
+// cachedName is how a message names an entry of the ledger.
+func cachedName(spec *v1alpha1.MTASTSPublicationSpec, id string) string {
+	if gap := publication.Gap(spec); gap != nil && gap.ID == id {
+		return "a policy that nobody knows, from after " + publication.ShownID(gap.AfterID)
+	}
+	return "policy " + id
 }
 
 // lastMX are the live MX hosts as the status shows them.
@@ -88,9 +107,9 @@ func (w *statusWriter) refusedMX(hosts []v1alpha1.MXHost) (out refusedMX) {
 		case h.State == v1alpha1.MXUncovered:
 			out.uncovered = append(out.uncovered, h.Host)
 		case open:
-			out.byCaches = append(out.byCaches, "senders may still fetch policy "+id+", which refuses "+h.Host)
+			out.byCaches = append(out.byCaches, "senders may still fetch "+cachedName(&w.publication.Spec, id)+", which refuses "+h.Host)
 		case after != nil && after.After(w.now.Time):
-			out.byCaches = append(out.byCaches, "senders that cached policy "+id+" refuse "+h.Host+" until "+after.UTC().Format(time.RFC3339))
+			out.byCaches = append(out.byCaches, "senders that cached "+cachedName(&w.publication.Spec, id)+" refuse "+h.Host+" until "+after.UTC().Format(time.RFC3339))
 		}
 	}
 	return out
@@ -146,20 +165,21 @@ func presentable(hosts []v1alpha1.MXHost) []v1alpha1.MXHost {
 // dateMX says from when on no cached policy refuses a host (I5).
 func (w *statusWriter) dateMX(h *v1alpha1.MXHost) {
 	after, open, id := publication.SafeAfter(&w.publication.Spec, h.Host)
+	name := cachedName(&w.publication.Spec, id)
 	prepared := h.State == v1alpha1.MXPrepared
 	switch {
 	case h.State == v1alpha1.MXUncovered && open:
 	case open && prepared:
-		h.Message = "do not point an MX record at this host yet: policy " + id + ", which senders may still fetch, refuses it"
+		h.Message = "do not point an MX record at this host yet: " + name + ", which senders may still fetch, refuses it"
 	case open:
-		h.Message = "policy " + id + ", which senders may still fetch, refuses this host"
+		h.Message = name + ", which senders may still fetch, refuses this host"
 	case after == nil || !after.After(w.now.Time):
 	case prepared:
 		h.SafeAfter = after
-		h.Message = "do not point an MX record at this host before " + after.UTC().Format(time.RFC3339) + ": policy " + id + ", cached by senders, refuses it"
+		h.Message = "do not point an MX record at this host before " + after.UTC().Format(time.RFC3339) + ": " + name + ", cached by senders, refuses it"
 	default:
 		h.SafeAfter = after
-		h.Message = "policy " + id + ", cached by senders, refuses this host until " + after.UTC().Format(time.RFC3339)
+		h.Message = name + ", cached by senders, refuses this host until " + after.UTC().Format(time.RFC3339)
 	}
 }
 

@@ -47,6 +47,8 @@ type scope struct {
 	wakeIn time.Duration
 	// tellIn is how long the news of a change that is on its way have to wait.
 	tellIn time.Duration
+	// turnIn is how long the word that the data was restored waits for its turn.
+	turnIn time.Duration
 	// failed is why some of the children could not be written.
 	failed error
 
@@ -86,17 +88,34 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 	if err := r.observeChildren(ctx, s); err != nil {
 		return nil, err
 	}
-	_, s.observation.Clock = r.bounds(r.Clock.Now())
-	s.observation.Pace = s.memory.mints.Pace(r.Clock.Now(), r.Timings)
-	s.observation.Planted = r.instances.plantedIn(s.publication.Namespace, domain)
-	s.observation.UID, s.observation.Begun = string(s.publication.UID), s.publication.UID == s.memory.begun
-	if current := s.publication.Spec.Current; current != nil {
-		s.observation.Servers = r.instances.view(s.publication.Namespace, domain, current.ID)
+	if err := r.observeHistory(ctx, s); err != nil {
+		return nil, err
 	}
 	r.observeHost(ctx, s)
 	s.orderWaits = r.orderWaits(s)
 	s.observation.Prepared, s.observation.PreparedIn = r.prepared(s)
-	return s, r.observeGreater(ctx, s)
+	if err := r.observeGreater(ctx, s); err != nil {
+		return nil, err
+	}
+	if s.heir == nil && s.publication.DeletionTimestamp.IsZero() {
+		r.observeWords(s)
+	}
+	return s, nil
+}
+
+// observeHistory is what tells whether the publication is as new as what was announced.
+func (r *domainReconciler) observeHistory(ctx context.Context, s *scope) (err error) {
+	p, o := s.publication, &s.observation
+	o.Namespace, o.UID, o.Created, o.Begun = p.Namespace, string(p.UID), p.CreationTimestamp.Time, p.UID == s.memory.begun
+	if current := p.Spec.Current; current != nil {
+		o.Servers = r.instances.view(p.Namespace, s.domain, current.ID)
+	}
+	o.Pace = s.memory.mints.Pace(r.Clock.Now(), r.Timings)
+	_, o.Clock = r.bounds(r.Clock.Now())
+	o.Planted = r.instances.plantedIn(p.Namespace, s.domain)
+	o.Witness = r.instances.witness(p.Namespace, s.domain)
+	o.Outage, err = r.heartbeat.outage(ctx)
+	return err
 }
 
 // delivery is the winner's wish, or what the publication remembers of it.
@@ -216,22 +235,27 @@ func (r *domainReconciler) greatestSeen(s *scope) *publication.Greater {
 	if greatest != nil && !believed(greatest.ID) {
 		greatest = nil
 	}
-	seen := []string{s.observation.TXTObject}
+	greatest = above(greatest, s.observation.TXTObject, believed, false)
 	if dns := s.observation.DNS; dns != nil {
-		seen = append(seen, dns.IDs...)
-	}
-	for _, text := range seen {
-		id := mtasts.ID(text)
-		if !believed(id) || (greatest != nil && id.Compare(greatest.ID) <= 0) {
-			continue
+		for _, id := range dns.IDs {
+			greatest = above(greatest, id, believed, greatest == nil || greatest.OnlyDNS)
 		}
-		above := &publication.Greater{ID: id}
-		if greatest != nil {
-			above.Policy = greatest.Policy // senders may have read the one and fetched the other
-		}
-		greatest = above
 	}
 	return greatest
+}
+
+// above is the greater of the two. Senders may have read its id, and fetched the policy of the other.
+func above(greatest *publication.Greater, text string, believed func(mtasts.ID) bool, onlyDNS bool) *publication.Greater {
+	id := mtasts.ID(text)
+	switch {
+	case !believed(id):
+		return greatest
+	case greatest == nil:
+		return &publication.Greater{ID: id, OnlyDNS: onlyDNS}
+	case id.Compare(greatest.ID) <= 0:
+		return greatest
+	}
+	return &publication.Greater{ID: id, Policy: greatest.Policy, OnlyDNS: onlyDNS}
 }
 
 // prepared says what the first public look still has to wait for; "" if nothing. Looking too early

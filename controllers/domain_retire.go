@@ -234,6 +234,9 @@ func (r *retiree) wayToServe() string {
 func (r *retiree) wayOut(first string) string {
 	held := make([]string, 0, len(r.publication.Spec.Ledger))
 	for _, e := range r.publication.Spec.Ledger {
+		if e.Origin == v1alpha1.OriginUnknown {
+			e.ID += " (whatever that was)"
+		}
 		held = append(held, e.ID)
 	}
 	risk := ""

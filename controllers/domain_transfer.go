@@ -116,14 +116,16 @@ func (r *domainReconciler) handOver(ctx context.Context, s *scope) error {
 	if err := r.trustTime(ctx, s); err != nil {
 		return err
 	}
+	_, made := r.bounds(time.Time{}) // by the API server's clock, as the copy's own creationTimestamp
 	spec := s.publication.Spec.DeepCopy()
 	if publication.Sane(spec, s.observation.Latest, r.Timings) != nil {
 		return r.correct(ctx, s, spec)
 	}
-	// Without its UID the copy counts as restored: the heir looks at the world, and mints above all
-	// that it finds. Nothing is in force there until its own servers have it.
+	// Without its UID it counts as a copy: the heir looks at the world, and mints above all that it finds.
+	// Nothing is in force there until its own servers have it. But it is as new as the original.
 	spec.UID, spec.InForceID = "", ""
 	spec.PolicyRef, spec.PolicyGoneAt, spec.Retirement = nil, nil, nil
+	spec.TransferredFrom = &v1alpha1.Transfer{Namespace: s.publication.Namespace, Time: metav1.NewTime(made)}
 	copied := &v1alpha1.MTASTSPublication{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.heir.Namespace, Name: s.domain,

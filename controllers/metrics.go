@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
+	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 )
 
 // policyMetrics shows every policy and publication at each scrape, from the cache: what is gone from the
@@ -20,7 +21,7 @@ type policyMetrics struct {
 	// elected is closed once this replica leads: the others show nothing, so that no policy shows twice.
 	elected <-chan struct{}
 
-	states, undecided, info, ready, problem, pending, notAfter, mx, refused, ledger, until, stalled *prometheus.Desc
+	states, undecided, info, ready, problem, pending, notAfter, mx, refused, ledger, gap, until, stalled *prometheus.Desc
 }
 
 // Reasons why senders refuse a live MX host, as a label.
@@ -50,6 +51,7 @@ func newPolicyMetrics(reader client.Reader, elected <-chan struct{}) *policyMetr
 		mx:       policy("mtasts_policy_mx_hosts", "Live MX hosts of the domain."),
 		refused:  policy("mtasts_policy_mx_refused", "Live MX hosts that senders refuse, or would refuse under mode enforce, by why: uncovered, starttls or cached.", "why"),
 		ledger:   publication("mtasts_publication_ledger_entries", "Superseded enforce policies that senders may still hold."),
+		gap:      publication("mtasts_publication_unknown_policies", "1 while senders may hold policies that nobody knows since a restore."),
 		until:    publication("mtasts_publication_until_timestamp_seconds", "Unix time at which a retirement is expected to go on or end; absent while there is none."),
 		stalled:  publication("mtasts_publication_stalled", "1 for every publication that does not go on without somebody, with its reason.", "reason"),
 	}
@@ -57,7 +59,9 @@ func newPolicyMetrics(reader client.Reader, elected <-chan struct{}) *policyMetr
 
 // Describe implements prometheus.Collector.
 func (m *policyMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.states, m.undecided, m.info, m.ready, m.problem, m.pending, m.notAfter, m.mx, m.refused, m.ledger, m.until, m.stalled} {
+	for _, d := range []*prometheus.Desc{
+		m.states, m.undecided, m.info, m.ready, m.problem, m.pending, m.notAfter, m.mx, m.refused, m.ledger, m.gap, m.until, m.stalled,
+	} {
 		out <- d
 	}
 }
@@ -172,6 +176,9 @@ func (m *policyMetrics) collectPublications(out chan<- prometheus.Metric, public
 		}
 		states[state]++
 		out <- prometheus.MustNewConstMetric(m.ledger, prometheus.GaugeValue, float64(len(p.Spec.Ledger)), p.Namespace, p.Spec.Domain)
+		if publication.Gap(&p.Spec) != nil {
+			out <- prometheus.MustNewConstMetric(m.gap, prometheus.GaugeValue, 1, p.Namespace, p.Spec.Domain)
+		}
 		if p.Status.Until != nil {
 			out <- prometheus.MustNewConstMetric(m.until, prometheus.GaugeValue, seconds(*p.Status.Until), p.Namespace, p.Spec.Domain)
 		}

@@ -63,8 +63,8 @@ type Options struct {
 	World World
 	// Clock; nil means the real one.
 	Clock clock.Clock
-	// OperatorNamespace is where the operator keeps what has to outlive it; empty means nowhere. It may ask the
-	// pods' metrics port; empty admits everybody.
+	// OperatorNamespace is where the operator keeps what has to outlive it, its heartbeat among that; empty means
+	// nowhere. It may ask the pods' metrics port; empty admits everybody.
 	OperatorNamespace string
 	// Namespaces are those the manager was made for; empty means all. A domain is then one publisher's
 	// only among them: what other namespaces publish is not seen.

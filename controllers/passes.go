@@ -42,6 +42,9 @@ func reconcilers(p Parts, o Options, kinds *optionalKinds) (*domainReconciler, *
 			formers: newFormers(), client: p.Client, live: p.Live, clock: o.Clock, namespace: o.OperatorNamespace,
 		},
 	}
+	if o.OperatorNamespace != "" {
+		domains.heartbeat = &heartbeat{client: p.Client, live: p.Live, options: o}
+	}
 	servers := &serverReconciler{
 		Options: o, client: p.Client, live: p.Live, children: written, instances: shared, bounds: p.Bounds,
 		patience: newPatience[namespaceKey](), namespaces: map[string]*serverState{}, rests: map[string]rest{},

@@ -41,7 +41,7 @@ func (r *serverReconciler) askPods(ctx context.Context, namespace string, state 
 			continue
 		}
 		servers := servedBy(reports, spec.Domain, spec.Current.ID, spec.AnnouncedID == spec.Current.ID)
-		views[spec.Domain] = view{id: spec.Current.ID, servers: servers}
+		views[spec.Domain] = view{id: spec.Current.ID, servers: servers, witness: witnessOf(reports, spec.Domain, spec.LastID)}
 		pending = pending || !servers.All()
 		noteLagging(behind, servers)
 		r.noteAhead(ctx, namespace, spec, reports)

@@ -126,7 +126,7 @@ func (a *asker) one(ctx context.Context, namespace string, pod *corev1.Pod, host
 	last := a.last[namespace][pod.UID]
 	a.mu.Unlock()
 	next, err := a.instances(ctx, pod, last, hosts)
-	rep := report{pod: pod.Name, node: pod.Spec.NodeName, ready: isReady(pod), hosts: next.hosts}
+	rep := report{pod: pod.Name, node: pod.Spec.NodeName, ready: isReady(pod), hosts: next.hosts, began: began(pod)}
 	if err != nil {
 		next = last
 		if next.failingSince.IsZero() {

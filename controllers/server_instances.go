@@ -36,6 +36,7 @@ type instances struct {
 type view struct {
 	id      string
 	servers publication.Servers
+	witness publication.Witness
 }
 
 func newInstances(ask *asker) *instances {
@@ -55,6 +56,13 @@ func (i *instances) view(namespace, domain, id string) publication.Servers {
 		return v.servers
 	}
 	return publication.Servers{Obstacle: i.obstacles[namespace]}
+}
+
+// witness is the pod of the namespace that serves the domain's last id for longest.
+func (i *instances) witness(namespace, domain string) publication.Witness {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.views[namespace][domain].witness
 }
 
 // obstructed notes what is in the way of a namespace's server, "" for nothing, and wakes its domains.
@@ -144,7 +152,8 @@ func (i *instances) update(ctx context.Context, namespace string, views map[stri
 			}
 			views[domain] = v
 		}
-		if !known || !reflect.DeepEqual(old, v) {
+		// The witness wakes nobody: pods come and go.
+		if !known || old.id != v.id || !reflect.DeepEqual(old.servers, v.servers) {
 			changed = append(changed, domain)
 		}
 	}
@@ -219,4 +228,17 @@ type report struct {
 	failed       bool
 	failingSince time.Time
 	hosts        map[string]mtasts.ID
+	// began is when the pod's container began, as its kubelet says.
+	began time.Time
+}
+
+// witnessOf is the pod that runs longest of those that answered that they serve the id.
+func witnessOf(reports []report, domain, id string) (out publication.Witness) {
+	for _, rep := range reports {
+		serves := !rep.failed && !rep.began.IsZero() && id != "" && string(rep.hosts[mtasts.PolicyHost(domain)]) == id
+		if serves && (out.ID == "" || rep.began.Before(out.Since)) {
+			out = publication.Witness{ID: id, Since: rep.began}
+		}
+	}
+	return out
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -120,6 +121,16 @@ func counts(pod *corev1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// began is when the server's container began; zero if it does not run.
+func began(pod *corev1.Pod) time.Time {
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.Name == resources.ServerContainer && status.State.Running != nil {
+			return status.State.Running.StartedAt.Time
+		}
+	}
+	return time.Time{}
 }
 
 func isReady(pod *corev1.Pod) bool {

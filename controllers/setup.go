@@ -56,6 +56,11 @@ func Setup(mgr ctrl.Manager, o Options) error {
 			return fmt.Errorf("adding the memory of removed publications: %w", err)
 		}
 	}
+	if domains.heartbeat != nil {
+		if err := mgr.Add(domains.heartbeat); err != nil {
+			return fmt.Errorf("setting up the heartbeat: %w", err)
+		}
+	}
 	if err := setupServers(mgr, servers); err != nil {
 		return fmt.Errorf("setting up the server controller: %w", err)
 	}

@@ -10,6 +10,9 @@ const (
 	// PublicationLabel carries the hash of the domain on the domain's children (a domain may be
 	// longer than a label value).
 	PublicationLabel = "mtasts.dev/publication"
+	// NoBackupLabel, with value "true", keeps an object out of the backups that Velero makes. The operator makes
+	// its children again from policies and publications; one from a backup would bring an old id back into DNS.
+	NoBackupLabel = "velero.io/exclude-from-backup"
 	// DomainAnnotation carries the domain itself on the same children.
 	DomainAnnotation = "mtasts.dev/domain"
 	// TransferToAnnotation, on a publication, names the namespace that may take the domain over.

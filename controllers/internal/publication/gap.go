@@ -176,7 +176,7 @@ func (p *pass) enterGap(why string) bool {
 	}
 	p.Spec.Ledger = append(p.Spec.Ledger, gap)
 	p.sortLedger()
-	p.warn(v1alpha1.ReasonMinted, why+": nobody knows which policies were announced after "+orNothing(gap.AfterID)+
+	p.warn(v1alpha1.ReasonMinted, why+": nobody knows which policies were announced after "+ShownID(gap.AfterID)+
 		". They are taken for enforce policies that senders keep for a year. "+GapAdvice(p.o.Namespace, p.Spec.Domain, gap.ID))
 	return true
 }
@@ -188,8 +188,21 @@ func (p *pass) closeGap() {
 
 // GapAdvice says how to live with the gap, and how to end it.
 func GapAdvice(namespace, domain, id string) string {
-	return fmt.Sprintf("Until then add new MX hosts beside the old ones. If you know for how many seconds senders were told to keep them at most: kubectl -n %[1]s annotate mtastspublication %[2]s %[3]s=%[4]s/SECONDS; if there were none: %[3]s=%[4]s",
+	return "Until then add new MX hosts beside the old ones. " + GapWord(namespace, domain, id)
+}
+
+// GapWord says how to end the gap.
+func GapWord(namespace, domain, id string) string {
+	return fmt.Sprintf("If you know how long senders were told to keep it at most: kubectl -n %[1]s annotate mtastspublication %[2]s %[3]s=%[4]s/SECONDS; if there was nothing: %[3]s=%[4]s",
 		namespace, domain, v1alpha1.DiscardGapAnnotation, id)
+}
+
+// ShownID names an id, or what came before all.
+func ShownID(id string) string {
+	if id == "" {
+		return "the beginning"
+	}
+	return "id " + id
 }
 
 // liveMX are the live MX hosts, as they may be recorded. What looks like a pattern stands for one host only

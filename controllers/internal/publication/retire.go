@@ -250,6 +250,9 @@ func (p *pass) showUntil() {
 			p.Message = "DNS answers no id of this domain since " + shown(p.Spec.Retirement.AbsentSince.Time)
 		}
 		p.Message += "; senders may hold an older policy until " + shown(p.Until) + ": then everything is removed, the id's record first"
+		if gap := Gap(p.Spec); gap != nil && gap.CachedUntil.Time.Equal(p.Until) {
+			p.Message += ". Until then because of a restore: what was announced after " + ShownID(gap.AfterID) + " is not known. " + GapWord(p.o.Namespace, p.Spec.Domain, gap.ID)
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func (s Server) Deployment() *acappsv1.DeploymentApplyConfiguration {
 		replicas = *s.Replicas
 	}
 	return acappsv1.Deployment(ServerName, s.Namespace).
-		WithLabels(ServerLabels()).
+		WithLabels(serverObjectLabels()).
 		WithAnnotations(map[string]string{ReplicasAnnotation: strconv.Itoa(int(s.Config.Replicas))}).
 		WithOwnerReferences(ownerApply(s.owner())).
 		WithSpec(acappsv1.DeploymentSpec().

@@ -109,6 +109,7 @@ func DomainLabels(domain string) map[string]string {
 	return map[string]string{
 		v1alpha1.ManagedByLabel:   v1alpha1.ManagedBy,
 		v1alpha1.PublicationLabel: Hash(domain),
+		v1alpha1.NoBackupLabel:    "true",
 		nameLabel:                 appName,
 	}
 }
@@ -118,9 +119,14 @@ func DomainAnnotations(domain string) map[string]string {
 	return map[string]string{v1alpha1.DomainAnnotation: domain}
 }
 
-// ServerLabels are the labels of everything that makes up a policy server, pods included.
+// ServerLabels are the labels of everything that makes up a policy server, pods included, by which it is found.
 func ServerLabels() map[string]string {
 	return over(ServerSelector(), map[string]string{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})
+}
+
+// serverObjectLabels are the labels of the server's objects, and of no pod.
+func serverObjectLabels() map[string]string {
+	return over(ServerLabels(), map[string]string{v1alpha1.NoBackupLabel: "true"})
 }
 
 // ServerSelector selects the pods of the namespace's policy server.

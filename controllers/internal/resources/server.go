@@ -50,7 +50,7 @@ type Server struct {
 // ServiceAccount is the anchor. It has no rights and its pods get no token.
 func (s Server) ServiceAccount() *accorev1.ServiceAccountApplyConfiguration {
 	return accorev1.ServiceAccount(ServerName, s.Namespace).
-		WithLabels(ServerLabels()).
+		WithLabels(serverObjectLabels()).
 		WithAutomountServiceAccountToken(false)
 }
 
@@ -62,7 +62,7 @@ func (s Server) Service() *accorev1.ServiceApplyConfiguration {
 		WithPort(80).
 		WithTargetPort(intstr.FromString(HTTPPortName))
 	return accorev1.Service(ServerName, s.Namespace).
-		WithLabels(ServerLabels()).
+		WithLabels(serverObjectLabels()).
 		WithOwnerReferences(ownerApply(s.owner())).
 		WithSpec(accorev1.ServiceSpec().
 			WithType(corev1.ServiceTypeClusterIP).
@@ -74,7 +74,7 @@ func (s Server) Service() *accorev1.ServiceApplyConfiguration {
 // they must not block the drain that would heal them.
 func (s Server) PodDisruptionBudget() *acpolicyv1.PodDisruptionBudgetApplyConfiguration {
 	return acpolicyv1.PodDisruptionBudget(ServerName, s.Namespace).
-		WithLabels(ServerLabels()).
+		WithLabels(serverObjectLabels()).
 		WithOwnerReferences(ownerApply(s.owner())).
 		WithSpec(acpolicyv1.PodDisruptionBudgetSpec().
 			WithMaxUnavailable(intstr.FromInt32(1)).
@@ -94,7 +94,7 @@ func (s Server) NetworkPolicy() *acnetworkingv1.NetworkPolicyApplyConfiguration 
 		}
 	}
 	return acnetworkingv1.NetworkPolicy(ServerName, s.Namespace).
-		WithLabels(ServerLabels()).
+		WithLabels(serverObjectLabels()).
 		WithOwnerReferences(ownerApply(s.owner())).
 		WithSpec(acnetworkingv1.NetworkPolicySpec().
 			WithPodSelector(selector()).
@@ -127,7 +127,7 @@ func (s Server) Shard(n int, entries map[string]string) *corev1.ConfigMap {
 		ObjectMeta: metav1.ObjectMeta{
 			Name:            ShardName(n),
 			Namespace:       s.Namespace,
-			Labels:          ServerLabels(),
+			Labels:          serverObjectLabels(),
 			OwnerReferences: []metav1.OwnerReference{s.owner()},
 		},
 		Data: data,
