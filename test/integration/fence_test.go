@@ -396,15 +396,28 @@ func TestADeposedOperatorResumesWithTheFirstTXTInItsHand(t *testing.T) {
 }
 
 // eventReasons are the reasons of all events of the story's namespace.
-func (s *story) eventReasons() []string {
+func (s *story) eventReasons() []string { return s.eventReasonsIn(s.namespace) }
+
+func (s *story) eventReasonsIn(namespace string) []string {
 	var list eventsv1.EventList
-	s.Expect(s.api.List(s.ctx, &list, client.InNamespace(s.namespace))).To(Succeed())
+	s.Expect(s.api.List(s.ctx, &list, client.InNamespace(namespace))).To(Succeed())
 	var out []string
 	for _, e := range list.Items {
 		out = append(out, e.Reason)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// notesIn are the notes of all events of a namespace.
+func (s *story) notesIn(namespace string) []string {
+	var list eventsv1.EventList
+	s.Expect(s.api.List(s.ctx, &list, client.InNamespace(namespace))).To(Succeed())
+	var out []string
+	for _, e := range list.Items {
+		out = append(out, e.Note)
+	}
+	return out
 }
 
 // troubles are what can be wrong at the Ingress.

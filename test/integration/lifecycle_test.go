@@ -360,7 +360,7 @@ func TestAnOldCopyOfAPublicationIsRestoredWithAFreshID(t *testing.T) {
 	s.inForce(p)
 	pub := s.publication()
 	s.Expect(pub.Spec.UID).To(Equal(string(pub.UID)))
-	s.Expect(pub.Spec.Ledger).To(ConsistOf(HaveField("ID", first), HaveField("ID", second)))
+	s.Expect(pub.Spec.Ledger).To(ConsistOf(HaveField("ID", first), HaveField("ID", second), HaveField("Origin", v1alpha1.OriginUnknown)))
 	s.Expect(s.uids()).To(Equal(children), "children were made anew")
 	for _, c := range s.domainChildren() {
 		s.Expect(s.owner(c.object)).To(Equal("MTASTSPublication/"+string(pub.UID)), c.kind)

@@ -41,7 +41,7 @@ type Options struct {
 	World Surroundings
 	// Namespaces it is limited to; empty means all.
 	Namespaces []string
-	// OperatorNamespace is where it keeps what has to outlive it; empty means nowhere.
+	// OperatorNamespace is where it keeps what has to outlive it, its heartbeat among that; empty means nowhere.
 	OperatorNamespace string
 	// Settings is its configuration; nil means Settings().
 	Settings *config.Operator
@@ -82,6 +82,9 @@ func Timings() controllers.Timings {
 	t.STARTTLSPause = 20 * time.Millisecond
 	t.WorldPatience = time.Second
 	t.MemoryPatience = 3 * time.Second
+	t.Heartbeat = 200 * time.Millisecond
+	t.HeartbeatOld = 5 * time.Second
+	t.WitnessMargin = 0
 	t.HealInterval = time.Second
 	t.WayLinger = time.Second
 	t.HostDelay = 200 * time.Millisecond
