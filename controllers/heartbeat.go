@@ -147,8 +147,11 @@ func (h *heartbeat) judge(data map[string]string, now time.Time) *publication.Ou
 		}
 		found = &out
 	}
-	if found != nil && now.Sub(found.Until) > outageForgotten {
+	switch {
+	case found == nil || now.Sub(found.Until) > outageForgotten:
 		return nil
+	case found.Until.After(now): // another clock was ahead: what is minted from now on is from after the outage
+		found = &publication.Outage{Since: found.Since, Until: now}
 	}
 	return found
 }

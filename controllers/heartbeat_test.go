@@ -81,6 +81,9 @@ func TestAnOldHeartbeatTellsOfAnOutageFromOneLeaderToTheNext(t *testing.T) {
 	beat(fourth)
 	wantOutage(fourth, &publication.Outage{Since: testNow.Add(2 * time.Minute), Until: clock4.Now()})
 
+	behind, clock5 := beating(api, weekend.Add(-time.Hour))
+	wantOutage(behind, &publication.Outage{Since: testNow.Add(2 * time.Minute), Until: clock5.Now()})
+
 	much, _ := beating(api, weekend.Add(2*time.Minute))
 	much.options.Timings.HeartbeatOld = 1000 * 24 * time.Hour
 	much.options.Clock = clocktesting.NewFakeClock(weekend.Add(401 * 24 * time.Hour))

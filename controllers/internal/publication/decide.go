@@ -126,6 +126,7 @@ func (p *pass) adoptCopy() {
 		p.event(v1alpha1.ReasonAdopted, "handed over from namespace "+from.Namespace+": a fresh id is minted, because the servers of this namespace have yet to serve the policy")
 		return
 	}
+	p.reopenAll()
 	p.warn(v1alpha1.ReasonRestored, "the publication was restored from a copy: a fresh id is minted, because the recorded one may be older than what senders hold")
 }
 

@@ -59,6 +59,13 @@ func (p *pass) lost(copied, said bool) string {
 	return ""
 }
 
+// reopenAll opens every entry: what the data tells of an entry's date is from before.
+func (p *pass) reopenAll() {
+	for i := range p.Spec.Ledger {
+		p.Spec.Ledger[i].CachedUntil = nil
+	}
+}
+
 // ahead says whether a live object, or DNS, has a greater id of ours than the publication knows.
 func (p *pass) ahead() bool {
 	g := p.o.Greater
@@ -98,10 +105,10 @@ func (p *pass) servedAhead() bool {
 	})
 }
 
-// looked makes sure of a look at the world that began after since.
+// looked makes sure of a look at the world that began after since, unless the clock was set back to before that.
 func (p *pass) looked(since time.Time) bool {
 	switch w := p.o.World; {
-	case w != nil && w.DNS.SeenAt().Before(since):
+	case w != nil && w.DNS.SeenAt().Before(since) && !since.After(p.now):
 		return p.need(NeedWorld)
 	case w == nil || p.worldPending():
 		return p.waitForWorld()
@@ -132,6 +139,7 @@ func (p *pass) sure(wanted mtasts.Policy) bool {
 		p.again(p.t.PollMost)
 		return false
 	}
+	p.reopenAll()
 	if !witnessed {
 		if !p.knowsMX() {
 			return false
@@ -145,6 +153,20 @@ func (p *pass) sure(wanted mtasts.Policy) bool {
 		p.enterFound()
 	}
 	return true
+}
+
+// stillNothing says whether an outage has lost no ids, before the record is taken away because nobody can hold
+// anything. If it may have, the retirement goes back to waiting (I6).
+func (p *pass) stillNothing() bool {
+	if !p.sure(mtasts.Policy{Mode: mtasts.ModeNone}) {
+		return false
+	}
+	if Gap(p.Spec) == nil {
+		return true
+	}
+	p.Spec.Retirement.RemovingSince, p.Spec.Retirement.AbsentSince = nil, nil
+	p.mint(*p.current())
+	return false
 }
 
 // enterGap enters the gap, or lets it grow: it stands for every id above the last one that the publication

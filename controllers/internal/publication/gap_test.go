@@ -122,6 +122,7 @@ func TestARetirementWaitsForWhatARestoreLost(t *testing.T) {
 	w, copied, _ := aged(t)
 	w.restore(copied)
 	w.want(trial(mx1, mx2))
+	w.pass()
 	w.until(v1alpha1.StateInForce, 10*time.Minute)
 	w.deletePolicy()
 	w.advance(300 * day)
@@ -417,4 +418,35 @@ func TestWhatLooksLikeAPatternInDNSIsNoLiveHost(t *testing.T) {
 		t.Errorf("%d live hosts, the first %s", len(gap.LiveMX), gap.LiveMX[0])
 	}
 	w.wantUnsafe(mx3, w.now.Add(300*day))
+}
+
+// The data is from when nothing was held any more; since then the policy had come back.
+func TestAfterAnOutageARetirementThatWasAllButOverBeginsToWaitAgain(t *testing.T) {
+	for name, state := range map[string]v1alpha1.State{"before its record goes": v1alpha1.StateRetiring, "while its record goes": v1alpha1.StateRemoving} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.inForce(enforce(mx1, mx2))
+			w.deletePolicy()
+			w.advance(7 * day)
+			w.dnsStuck = state == v1alpha1.StateRemoving
+			if w.dnsStuck {
+				w.until(state, 2*day)
+			}
+			for _, p := range w.pods {
+				p.began = w.now
+			}
+			w.restart(0)
+			w.outage = &Outage{Since: w.now.Add(-time.Hour), Until: w.now}
+			w.dnsStuck = false
+			w.advance(30 * day)
+			if w.removed != 0 || Gap(w.spec) == nil || w.txt == "" {
+				t.Fatalf("removed %d times, %s: %s", w.removed, w.last.State, w.last.Message)
+			}
+			w.wantState(v1alpha1.StateRetiring, v1alpha1.ReasonRetiring)
+			w.advance(340 * day)
+			if w.removed != 1 {
+				t.Errorf("%s: %s", w.last.State, w.last.Message)
+			}
+		})
+	}
 }

@@ -102,6 +102,9 @@ func (p *pass) removing() bool {
 	if !p.retiring || p.Spec.Retirement.RemovingSince == nil {
 		return true
 	}
+	if p.doubted() && !p.stillNothing() {
+		return p.Need == NeedNothing
+	}
 	p.TXT = TXTRemove
 	p.showRemoval()
 	r := p.Spec.Retirement
@@ -186,7 +189,10 @@ func (p *pass) retire() bool {
 		p.showHeld()
 		return true
 	}
-	if p.mayBeCached() {
+	if p.mayBeCached() || (p.doubted() && !p.stillNothing()) {
+		if p.Need != NeedNothing {
+			return false
+		}
 		p.State = v1alpha1.StateRetiring
 		p.showUntil()
 		if since := p.o.Servers.Since; !since.IsZero() {

@@ -57,6 +57,7 @@ func (p *pass) heedRestored() {
 	p.Spec.PolicyGoneAt, p.Spec.Retirement = nil, nil
 	p.Spent = append(p.Spent, v1alpha1.RestoredAnnotation, v1alpha1.ReleaseAnnotation)
 	p.fresh = true
+	p.reopenAll()
 	p.warn(v1alpha1.ReasonRestored, "somebody said that the cluster's data was restored at "+shown(p.restoredAt)+": a fresh id is minted, because the recorded one may be older than what senders hold")
 }
 

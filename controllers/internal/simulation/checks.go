@@ -129,7 +129,7 @@ func (s *sim) checkRefusals(c *sender) {
 	}
 	for _, host := range c.refuses {
 		d := s.safeAfter(host)
-		if d.open || !d.after.Before(c.until) {
+		if d.open || !d.after.Before(c.until) || s.excused(c, host) {
 			continue
 		}
 		s.fail("%s refuses mail to %s until %s by id %s (%v), but that was called safe after %s (I5)", c.name, host, c.until, c.id, c.policy.MX, d.after)

@@ -65,8 +65,14 @@ func (s *sim) setClock(skew time.Duration) {
 // lifeFault is what people do to the publication as an object.
 func (s *sim) lifeFault() {
 	switch s.rnd.IntN(5) {
-	case 0, 1, 2:
+	case 0, 1:
 		s.restore()
+	case 2:
+		if s.chance(4) {
+			s.powerOff()
+			return
+		}
+		s.restoreStore()
 	case 3:
 		s.handOver()
 	default:

@@ -43,6 +43,8 @@ type pod struct {
 	// syncing is set while the kubelet has read a shard that the pod does not serve yet.
 	syncing bool
 	stale   *episode
+	// began is when its container began.
+	began time.Time
 }
 
 // counted says whether the pod may answer senders, now or later (I1).
@@ -92,7 +94,7 @@ func (s *sim) syncAll() {
 
 // restartPod replaces a pod. Its mount may be older than the shard, if the kubelet's cache is.
 func (s *sim) restartPod(p *pod, holds *v1alpha1.Instance) {
-	*p = pod{name: p.name, ready: true, syncing: p.syncing, holds: holds}
+	*p = pod{name: p.name, ready: true, syncing: p.syncing, holds: holds, began: s.now}
 	if holds != s.shard {
 		p.stale = &episode{}
 		s.tell("%s starts with %s from long ago", p.name, p.id())

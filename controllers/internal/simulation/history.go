@@ -25,12 +25,13 @@ func (s *sim) populate() {
 	s.minted, s.parsed = map[string]v1alpha1.Instance{}, map[string]mtasts.Policy{}
 	s.reports = map[string]report{}
 	s.forgeries = map[string]bool{}
+	s.everMinted = map[string]v1alpha1.Instance{}
 	s.former, s.lost, s.vouched = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	s.upsertOnly = s.chance(8)
 	s.ttl = pick(s, time.Minute, 5*time.Minute, time.Hour, 4*time.Hour)
 	s.mx = hosts[:2]
 	for i := range 2 + s.rnd.IntN(2) {
-		s.pods = append(s.pods, &pod{name: fmt.Sprintf("pod-%c", 'a'+i), ready: true})
+		s.pods = append(s.pods, &pod{name: fmt.Sprintf("pod-%c", 'a'+i), ready: true, began: s.now})
 	}
 	if s.chance(4) {
 		p := s.randomPolicy()

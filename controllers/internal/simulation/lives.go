@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 	"github.com/mta-sts-operator/mta-sts-operator/internal/mtasts"
@@ -23,8 +25,9 @@ type lives struct {
 	fresh    bool
 	// former are ids that were announced in an earlier life, of which the publication of now may know nothing.
 	former map[string]bool
-	// lost are ids whose instance no copy or live object told.
-	lost map[string]bool
+	// lost are ids whose instance no copy or live object told; everMinted are those that are not in minted.
+	lost       map[string]bool
+	everMinted map[string]v1alpha1.Instance
 	// unseen is set from a restore until a policy was followed; word is what was said to let a retirement begin,
 	// said is set once that was about the disappearance of now. words are all that were ever said.
 	unseen, said bool
@@ -68,7 +71,7 @@ func (s *sim) restore() {
 	}
 	for _, p := range s.pods {
 		if whole {
-			*p = pod{name: p.name, ready: true, syncing: p.syncing, holds: s.shard}
+			*p = pod{name: p.name, ready: true, syncing: p.syncing, holds: s.shard, began: s.now}
 		}
 		// Only the policy of the greatest instance can be had: pods tell ids.
 		if p.holds != nil && (copied.Current == nil || (p.holds != s.shard && !knows(copied, *p.holds))) {
@@ -90,12 +93,14 @@ func (s *sim) handOver() {
 	spec := s.spec.DeepCopy()
 	spec.UID, spec.InForceID = "", ""
 	spec.PolicyRef, spec.PolicyGoneAt, spec.Retirement = nil, nil, nil
+	_, made := s.bounds()
+	spec.TransferredFrom = &v1alpha1.Transfer{Namespace: "old", Time: metav1.NewTime(made)}
 	s.era++
 	s.shard = nil
 	s.replaceTXT("")
 	s.moveTo(spec)
 	for _, p := range s.pods {
-		*p = pod{name: p.name, ready: true, syncing: p.syncing}
+		*p = pod{name: p.name, ready: true, syncing: p.syncing, began: s.now}
 	}
 	s.claim = new(*s.claim)
 	s.claim.UID = s.newUID("policy-")
@@ -114,17 +119,27 @@ func (s *sim) deleteByHand() {
 // moveTo gives the publication another spec and another UID. What senders hold and neither the spec
 // nor anything live tells is lost: no operator could know it.
 func (s *sim) moveTo(spec *v1alpha1.MTASTSPublicationSpec) {
+	s.goTo(spec, s.newUID("uid-"))
+	s.created, s.rewound = s.now, ""
+}
+
+// goTo is what every copy has in common, whatever its UID.
+func (s *sim) goTo(spec *v1alpha1.MTASTSPublicationSpec, uid string) {
 	if spec.AnnouncedID == "" {
 		maps.Copy(s.former, s.announcedIDs())
 	}
 	for _, c := range s.senders {
 		expired := !c.enforces(s.now) // and yet some take it up again
-		if c.held && (expired || !s.promised(spec, c)) {
+		switch unknown := c.held && (expired || !s.promised(spec, c)); {
+		case !unknown:
+		case spec.AnnouncedID != "" && spec.TransferredFrom == nil && (c.from == nil || c.from.seen):
+			c.lost = true // the gap stands for it
+		default:
 			c.from = &episode{}
 		}
 	}
 	s.doubtForeign()
-	s.spec, s.uid = spec, s.newUID("uid-")
+	s.spec, s.uid = spec, uid
 	s.restored, s.fresh, s.healed = s.now.Add(patience), true, time.Time{}
 	s.unseen, s.said, s.givenUp = true, false, ""
 	if s.chance(2) { // the backup holds a word
@@ -139,6 +154,19 @@ func (s *sim) moveTo(spec *v1alpha1.MTASTSPublicationSpec) {
 	s.loseIDs(spec)
 }
 
+// forgotten says whether a body is one of an instance that a restore has lost.
+func (s *sim) forgotten(body string) bool {
+	if s.spec == nil {
+		return false
+	}
+	for id := range s.lost {
+		if i, minted := s.everMinted[id]; minted && i.Body == body && !knows(s.spec, i) {
+			return true
+		}
+	}
+	return false
+}
+
 // loseIDs notes which ids neither the spec nor a live object tells.
 func (s *sim) loseIDs(spec *v1alpha1.MTASTSPublicationSpec) {
 	for id, i := range s.minted {
@@ -147,6 +175,7 @@ func (s *sim) loseIDs(spec *v1alpha1.MTASTSPublicationSpec) {
 		}
 		if mtasts.ID(id).Compare(s.greatest) > 0 {
 			s.former[id] = true
+			s.everMinted[id] = i
 			delete(s.minted, id)
 		}
 	}
@@ -177,7 +206,7 @@ func (s *sim) promised(spec *v1alpha1.MTASTSPublicationSpec, c *sender) bool {
 	if spec.AnnouncedID == "" && len(spec.FoundIDs) == 0 && s.txt == "" {
 		return false // as if no sender had ever read an id
 	}
-	entries := slices.Clone(spec.Ledger)
+	entries := slices.DeleteFunc(slices.Clone(spec.Ledger), func(e v1alpha1.LedgerEntry) bool { return e.Origin == v1alpha1.OriginUnknown })
 	if i := spec.Current; i != nil && i.Mode == v1alpha1.ModeEnforce {
 		entries = append(entries, v1alpha1.LedgerEntry{ID: i.ID, MX: i.MX, MaxAgeSeconds: i.MaxAgeSeconds})
 	}
@@ -253,7 +282,7 @@ func (s *sim) unheardOf(id string) bool {
 // knows says whether the publication remembers what the instance makes senders refuse.
 func knows(spec *v1alpha1.MTASTSPublicationSpec, i v1alpha1.Instance) bool {
 	return i.Mode != v1alpha1.ModeEnforce || idOf(spec) == i.ID || slices.ContainsFunc(spec.Ledger, func(e v1alpha1.LedgerEntry) bool {
-		return e.ID == i.ID && e.MaxAgeSeconds >= i.MaxAgeSeconds && standsFor(e, publication.Refused(publication.PolicyOf(i), hosts))
+		return e.Origin != v1alpha1.OriginUnknown && e.ID == i.ID && e.MaxAgeSeconds >= i.MaxAgeSeconds && standsFor(e, publication.Refused(publication.PolicyOf(i), hosts))
 	})
 }
 

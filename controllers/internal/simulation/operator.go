@@ -85,6 +85,7 @@ func (s *sim) pass() {
 		return
 	}
 	s.Passes++
+	s.findHeartbeat()
 	o := s.observe()
 	for range passLooks {
 		d := publication.Decide(s.spec, o, s.clock(), s.tm)
@@ -105,7 +106,8 @@ func (s *sim) pass() {
 
 func (s *sim) observe() publication.Observation {
 	o := publication.Observation{
-		UID: s.uid, Begun: s.uid == s.begun, Claim: s.claim, World: s.world, Public: s.public, DNS: s.dns, MX: s.liveMX(),
+		UID: s.uid, Created: s.created, Outage: s.outage, Words: s.spoken, Begun: s.uid == s.begun, Claim: s.claim,
+		World: s.world, Public: s.public, DNS: s.dns, MX: s.liveMX(),
 		TXTObject: s.txt, TTLSeconds: int32(s.ttl.Seconds()), Namespace: "mail", Word: s.word,
 		Clock: s.laterClock(), Pace: s.mints.Pace(s.clock(), s.tm),
 	}
@@ -127,6 +129,7 @@ func (s *sim) observe() publication.Observation {
 			o.Servers.Since = s.unservedSince
 		}
 	}
+	o.Witness = s.witness()
 	o.Greater, o.Planted = s.greater(), s.planted()
 	s.rivalled = o.Greater != nil || mtasts.ID(s.spec.LastID).Compare(mtasts.ID(idOf(s.spec))) > 0
 	s.exceeded = s.rivalled || o.Planted != nil
@@ -145,25 +148,33 @@ func (s *sim) greater() *publication.Greater {
 	if i := s.shard; i != nil && mtasts.ID(i.ID).Compare(last) > 0 && believed(mtasts.ID(i.ID)) {
 		out, last = &publication.Greater{ID: mtasts.ID(i.ID), Policy: new(publication.PolicyOf(*i))}, mtasts.ID(i.ID)
 	}
-	seen := []string{s.txt}
-	if s.dns != nil {
-		seen = append(seen, s.dns.IDs...)
-	}
+	told := []string{s.txt}
 	for _, r := range s.reports {
 		if !r.silent {
-			seen = append(seen, r.id)
+			told = append(told, r.id)
 		}
 	}
-	for _, text := range seen {
-		id := mtasts.ID(text)
-		if id.Compare(last) <= 0 || !believed(id) {
-			continue
+	for _, text := range told {
+		if id := mtasts.ID(text); id.Compare(last) > 0 && believed(id) {
+			out, last = above(out, id, false), id
 		}
-		above := &publication.Greater{ID: id}
-		if out != nil {
-			above.Policy = out.Policy // senders may have read the one and fetched the other
+	}
+	if s.dns == nil {
+		return out
+	}
+	for _, text := range s.dns.IDs {
+		if id := mtasts.ID(text); id.Compare(last) > 0 && believed(id) {
+			out, last = above(out, id, out == nil || out.OnlyDNS), id
 		}
-		out, last = above, id
+	}
+	return out
+}
+
+// above is the greater id. Senders may have read it, and fetched the policy of the one before.
+func above(before *publication.Greater, id mtasts.ID, onlyDNS bool) *publication.Greater {
+	out := &publication.Greater{ID: id, OnlyDNS: onlyDNS}
+	if before != nil {
+		out.Policy = before.Policy
 	}
 	return out
 }
@@ -208,6 +219,7 @@ func (s *sim) apply(d publication.Decision) {
 		return
 	}
 	d.Spec.Domain = "example.com"
+	s.heardWords(d)
 	if s.claim != nil && d.Reason != v1alpha1.ReasonObserving {
 		s.wish = s.claim.DeletionPolicy
 		s.unseen, s.said = false, false
@@ -242,7 +254,9 @@ func (s *sim) apply(d publication.Decision) {
 
 func (s *sim) write(spec *v1alpha1.MTASTSPublicationSpec) {
 	s.checkWrite(s.spec, spec)
+	s.countGap(s.spec, spec)
 	if s.spec == nil {
+		s.created = s.now
 		s.uid = s.newUID("uid-")
 		s.begun = s.uid
 	}
@@ -259,6 +273,7 @@ func (s *sim) write(spec *v1alpha1.MTASTSPublicationSpec) {
 	}
 	s.world = nil // it was what this pass had to know
 	s.backUp()
+	s.snap()
 	s.Writes++
 	if hour := s.now.Truncate(time.Hour); !s.hour.Equal(hour) {
 		s.hour, s.writesBefore = hour, s.Writes

@@ -31,6 +31,9 @@ type Figures struct {
 	Removed, Healed int
 	// Dark counts retirements of which DNS was proven to answer no id although nobody here took it away.
 	Dark int
+	// Restored counts how often all the data went back, Gaps how often ids were lost, Witnessed how often a pod
+	// proved that none were, Discarded how often somebody who knew bounded a gap.
+	Restored, Gaps, Witnessed, Discarded int
 }
 
 // Add sums up.
@@ -45,6 +48,10 @@ func (f *Figures) Add(g Figures) {
 	f.Removed += g.Removed
 	f.Healed += g.Healed
 	f.Dark += g.Dark
+	f.Restored += g.Restored
+	f.Gaps += g.Gaps
+	f.Witnessed += g.Witnessed
+	f.Discarded += g.Discarded
 }
 
 // Run lives through the history of one seed. The same seed is the same history, however often. The
@@ -72,6 +79,7 @@ type sim struct {
 	checks
 	lives
 	leaving
+	restores
 	mailing
 	clocks
 

@@ -49,6 +49,8 @@ type sender struct {
 	policy  mtasts.Policy
 	until   time.Time
 	from    *episode
+	// lost is set if a restore has lost what it holds.
+	lost    bool
 	checked time.Time
 	failed  time.Time
 	busy    bool
@@ -86,7 +88,7 @@ func (s *sim) mail(c *sender) {
 	case c.held && c.id == id && (c.habit == revives || (live && c.habit == renews)):
 		switch forgiven := c.from != nil && !c.from.seen; {
 		case s.lost[id]:
-			c.from = &episode{}
+			c.lost = true
 		case from == nil || forgiven:
 		case live:
 			c.from = from
@@ -145,7 +147,7 @@ func (s *sim) fetch(c *sender, id string, back *episode) {
 		case from == nil:
 			from = back
 		}
-		c.held, c.id, c.body, c.policy, c.from = true, id, body, policy, from
+		c.held, c.id, c.body, c.policy, c.from, c.lost = true, id, body, policy, from, s.forgotten(body)
 		c.until = s.now.Add(maxAge(policy) + c.late)
 		s.deliver(c)
 	})

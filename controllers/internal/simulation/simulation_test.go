@@ -27,8 +27,8 @@ func TestMonthsOfEditsAndFaultsBreakNoPromise(t *testing.T) {
 			t.Fatalf("%s\n\nseed %d: %v\nreplay it: make simulate SEED=%d", story, seed, err, seed)
 		}
 	}
-	t.Logf("%d seeds, %.1f simulated years, %d events, %d passes, %d writes, %d deliveries, %d fetches, %d retirements, %d of them in the dark, %d healed, %s",
-		sum.Seeds, sum.Days/365.25, sum.Events, sum.Passes, sum.Writes, sum.Deliveries, sum.Fetches, sum.Removed, sum.Dark, sum.Healed, time.Since(start).Round(time.Second/10))
+	t.Logf("%d seeds, %.1f simulated years, %d events, %d passes, %d writes, %d deliveries, %d fetches, %d retirements, %d of them in the dark, %d healed, %d restores of all, %d gaps, %d witnessed, %d bounded, %s",
+		sum.Seeds, sum.Days/365.25, sum.Events, sum.Passes, sum.Writes, sum.Deliveries, sum.Fetches, sum.Removed, sum.Dark, sum.Healed, sum.Restored, sum.Gaps, sum.Witnessed, sum.Discarded, time.Since(start).Round(time.Second/10))
 	// Histories in which nothing happens prove nothing.
 	if count >= boundedSeeds && (sum.Removed < int(count)/2 || sum.Dark < int(count)/4 || sum.Healed < int(count)/2 || sum.Fetches < 1000*int(count)) {
 		t.Errorf("too little happened: %+v", sum)
