@@ -21,8 +21,8 @@ const (
 	OriginUnknown LedgerOrigin = "Unknown"
 )
 
-// LedgerEntry is an enforce instance that senders may hold. At most one, of origin Unknown, is a gap
-// instead: it stands for all the ids that a restore has lost.
+// LedgerEntry is an enforce instance that senders may hold. At most one, of
+// origin Unknown, is a gap: it stands for all the ids that a restore has lost.
 type LedgerEntry struct {
 	// id under which it was announced or served.
 	//
@@ -31,8 +31,8 @@ type LedgerEntry struct {
 	// +kubebuilder:validation:MaxLength=255
 	ID string `json:"id,omitempty"`
 
-	// afterID is set with origin Unknown: the entry stands for every id after this one, up to id, which was
-	// made for it and is used for nothing else.
+	// afterID is set with origin Unknown: the entry stands for every id after
+	// this one, up to id, which was made for it and is used for nothing else.
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
@@ -46,8 +46,9 @@ type LedgerEntry struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	MX []string `json:"mx,omitempty"`
 
-	// liveMX is set with origin Unknown: the hosts that were MX hosts when the entry was made, and in every
-	// answer of DNS since. Mail went there all the time, so the entry does not warn of them.
+	// liveMX is set with origin Unknown: the hosts that were MX hosts when the
+	// entry was made, and in every answer of DNS since. Mail went there all the
+	// time, so the entry does not warn of them.
 	//
 	// +optional
 	// +listType=atomic

@@ -66,7 +66,7 @@ func (s *sim) lookWorld() {
 	if s.world != nil {
 		before = s.world.DNS.Tried
 	}
-	w := &publication.World{Began: s.clock(), DNS: s.askDNS()}
+	w := &publication.World{DNS: s.askDNS()}
 	seen := s.look()
 	if len(seen) > 0 {
 		w.Policy = &seen[0]
