@@ -69,7 +69,11 @@ func (c *ControlPlane) start(opts Options) error {
 		ControlPlaneStartTimeout: patience,
 		ControlPlaneStopTimeout:  patience,
 	}
-	c.env.ControlPlane.Etcd = &envtest.Etcd{Out: opts.Output, Err: opts.Output}
+	// A folder of its own, because envtest deletes one that it made when etcd stops.
+	c.env.ControlPlane.Etcd = &envtest.Etcd{Out: opts.Output, Err: opts.Output, DataDir: filepath.Join(c.dir, "etcd")}
+	if err := os.Mkdir(c.env.ControlPlane.Etcd.DataDir, 0o700); err != nil {
+		return err
+	}
 	c.env.ControlPlane.Etcd.Configure().Set("unsafe-no-fsync", "true")
 	server := c.env.ControlPlane.GetAPIServer()
 	server.Out, server.Err = opts.Output, opts.Output
@@ -152,6 +156,52 @@ func (c *ControlPlane) addUser(name string, groups ...string) (*envtest.Authenti
 		return nil, fmt.Errorf("adding user %q: %w", name, err)
 	}
 	return user, nil
+}
+
+// Snapshot is all the data of a control plane at one time: a folder that goes with it.
+type Snapshot string
+
+// Snapshot stops kube-apiserver and etcd, copies the data, and starts both again.
+func (c *ControlPlane) Snapshot() (Snapshot, error) {
+	dir, err := os.MkdirTemp(c.dir, "snapshot-")
+	if err != nil {
+		return "", fmt.Errorf("making the snapshot's folder: %w", err)
+	}
+	return Snapshot(dir), c.whileStopped(func(data string) error { return os.CopyFS(dir, os.DirFS(data)) })
+}
+
+// Restore puts the data of a snapshot in the place of all that there is, as from a backup of etcd.
+func (c *ControlPlane) Restore(from Snapshot) error {
+	return c.whileStopped(func(data string) error {
+		if err := os.RemoveAll(data); err != nil {
+			return err
+		}
+		if err := os.Mkdir(data, 0o700); err != nil {
+			return err
+		}
+		return os.CopyFS(data, os.DirFS(string(from)))
+	})
+}
+
+// whileStopped does something to etcd's data while nobody uses it.
+func (c *ControlPlane) whileStopped(do func(data string) error) error {
+	server, etcd := c.env.ControlPlane.APIServer, c.env.ControlPlane.Etcd
+	if err := server.Stop(); err != nil {
+		return fmt.Errorf("stopping kube-apiserver: %w", err)
+	}
+	if err := etcd.Stop(); err != nil {
+		return fmt.Errorf("stopping etcd: %w", err)
+	}
+	if err := do(etcd.DataDir); err != nil {
+		return fmt.Errorf("copying etcd's data: %w", err)
+	}
+	if err := etcd.Start(); err != nil {
+		return fmt.Errorf("starting etcd again: %w", err)
+	}
+	if err := server.Start(); err != nil {
+		return fmt.Errorf("starting kube-apiserver again: %w", err)
+	}
+	return nil
 }
 
 // RestartAPIServer stops kube-apiserver and starts it again with the same data, port and

@@ -2,16 +2,19 @@ package integration
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers"
+	"github.com/mta-sts-operator/mta-sts-operator/test/harness"
 )
 
 // gap is the ledger's entry for what nobody knows; nil if there is none.
@@ -219,4 +222,58 @@ func TestRestoreIsSuspectedAfterAnOutage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// lastRevision is that of a write that is made now.
+func (s *story) lastRevision() int {
+	s.t.Helper()
+	written := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, GenerateName: "revision-"}}
+	s.create(written)
+	revision, err := strconv.Atoi(written.ResourceVersion)
+	s.Expect(err).NotTo(HaveOccurred())
+	return revision
+}
+
+// beyond writes until whoever watched before a restore sees what comes after it: etcdutl's --bump-revision does the
+// same.
+func (s *story) beyond(revision int) {
+	s.t.Helper()
+	for s.lastRevision() <= revision {
+	}
+}
+
+// TestRestoreOfEtcdThatExternalDNSFollowsFirst: the UIDs, the shard and the record's object come back together, and
+// DNS answers the old id before the operator is there. The pods have lived through it.
+func TestRestoreOfEtcdThatExternalDNSFollowsFirst(t *testing.T) {
+	s := tell(t)
+	p := s.policy()
+	s.create(p)
+	first := s.inForce(p)
+	s.stopOperator()
+	snapshot, err := plane.Snapshot()
+	s.Expect(err).NotTo(HaveOccurred())
+	s.startOperator()
+	s.edit(p, withMaxAge(31557599))
+	second := s.inForce(p)
+	uid, last := s.publication().UID, s.lastRevision()
+	s.stopOperator()
+
+	s.ExternalDNS.SetMode(harness.Off) // its cache knows nothing of the restore: another one begins
+	s.Expect(plane.Restore(snapshot)).To(Succeed())
+	another := harness.NewExternalDNS(s.api, s.DNS, clock.RealClock{}, 0)
+	s.Eventually(func() []string {
+		s.Expect(another.Step(s.ctx)).To(Succeed())
+		return s.txt()
+	}).Should(Equal(announces(first)))
+	s.beyond(last)
+	s.Expect(s.publication()).To(And(HaveField("UID", uid), HaveField("Spec.LastID", first)))
+	s.startOperator()
+	s.annotate(v1alpha1.RestoredAnnotation, time.Now().UTC().Format(time.RFC3339))
+	s.heeded()
+	s.Eventually(s.target).ShouldNot(Equal([]string{`"` + announces(first)[0] + `"`}))
+	s.ExternalDNS.SetMode(harness.Sync)
+	s.isInForce(p, above(second))
+	gap := s.gap()
+	s.Expect(gap).To(HaveField("AfterID", first))
+	s.Expect(gap.ID > second).To(BeTrue(), "%s does not reach %s", gap.ID, second)
 }
