@@ -1,7 +1,6 @@
 package publication
 
 import (
-	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -341,9 +340,4 @@ func (p *pass) everVisible() bool {
 // stamp is now as it is recorded.
 func (p *pass) stamp() *metav1.Time {
 	return new(metav1.NewTime(p.now.Truncate(time.Second)))
-}
-
-// PolicyOf is the policy of an instance.
-func PolicyOf(i v1alpha1.Instance) mtasts.Policy {
-	return mtasts.Policy{Mode: mtasts.Mode(i.Mode), MX: slices.Clone(i.MX), MaxAgeSeconds: int64(i.MaxAgeSeconds)}
 }

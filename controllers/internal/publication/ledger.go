@@ -262,3 +262,8 @@ func SafeAfter(spec *v1alpha1.MTASTSPublicationSpec, host string) (after *metav1
 	}
 	return after, false, entry
 }
+
+// PolicyOf is the policy of an instance.
+func PolicyOf(i v1alpha1.Instance) mtasts.Policy {
+	return mtasts.Policy{Mode: mtasts.Mode(i.Mode), MX: slices.Clone(i.MX), MaxAgeSeconds: int64(i.MaxAgeSeconds)}
+}
