@@ -55,7 +55,7 @@ var mutants = []mutation.Mutant{
 		{File: "controllers/domain_apply.go", Old: "	d := resources.NewDomain(s.publication, s.settings)\n", New: "	d := resources.NewDomain(s.publication, s.settings)\n	if s.winner != nil { d.UID = s.winner.UID }\n"},
 	}},
 	{Promise: "I6", Name: "the record goes although senders hold something", Edits: []mutation.Edit{
-		{File: "controllers/internal/publication/retire.go", Old: "	if p.mayBeCached() {\n", New: "	if false {\n"},
+		{File: "controllers/internal/publication/retire.go", Old: "	if p.mayBeCached() || (p.doubted() && !p.stillNothing()) {\n", New: "	if false {\n"},
 	}},
 	{Promise: "I7", Name: "a policy of another namespace is followed like any", Edits: []mutation.Edit{
 		{File: "controllers/claims_table.go", Old: "		if p.Namespace == namespace {\n", New: "		if _ = namespace; true {\n"},

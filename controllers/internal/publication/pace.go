@@ -86,8 +86,12 @@ func (p *pass) paced(wanted mtasts.Policy) bool {
 		", and then the policy as it is by then is published; find out who keeps changing it (kubectl get mtastspolicy -o yaml --show-managed-fields)"
 	if o := p.o.Pace.Overtake; o.After(next) && p.overtaking() && current != nil && wanted.Equal(*current) {
 		next, h = o, &held{reason: v1alpha1.ReasonForeignPublisher, stalled: true}
+		theirs := p.Spec.LastID // which a gap may have raised beyond it
+		if p.o.TXTObject != "" && mtasts.ID(p.o.TXTObject).Compare(mtasts.ID(p.Spec.Current.ID)) > 0 {
+			theirs = p.o.TXTObject
+		}
 		h.message = fmt.Sprintf("another operator publishes this domain: id %s is greater than ours, %s, and so was another one each time that ours was raised above it; "+
-			"leave the domain to one of the two, and delete the policy of the other. The next try is at %s", p.Spec.LastID, p.Spec.Current.ID, shown(next))
+			"leave the domain to one of the two, and delete the policy of the other. The next try is at %s", theirs, p.Spec.Current.ID, shown(next))
 	}
 	wait := next.Sub(p.now)
 	if wait <= 0 {

@@ -59,7 +59,8 @@ func (s *senders) look() {
 	// What only resolvers still answer, of a publication that is gone, a new one cannot see.
 	aware := w.spec != nil && (w.spec.AnnouncedID != "" || len(w.spec.FoundIDs) > 0)
 	for _, seen := range w.served() {
-		if seen.Policy.Mode != mtasts.ModeEnforce {
+		// A pod that tells a lost id which no clock has told yet may be anybody's; it tells no policy either.
+		if seen.Policy.Mode != mtasts.ModeEnforce || (s.lost[seen.ID] && !mtasts.ID(seen.ID).Plausible(w.laterClock())) {
 			continue
 		}
 		key := seen.ID + " " + seen.Policy.String()
@@ -93,7 +94,7 @@ func (s *senders) heldUntil(key string) time.Time {
 // check makes sure that for every body that some sender may hold, the ledger refuses the hosts that
 // the body refuses for long enough (I5).
 func (s *senders) check(spec *v1alpha1.MTASTSPublicationSpec) {
-	if s.looking && spec.AnnouncedID != "" && spec.UID != s.w.uid {
+	if s.looking && spec.UID != s.w.uid {
 		return
 	}
 	for key, body := range s.bodies {
@@ -498,6 +499,9 @@ func (c *chaos) converge() {
 	}
 	for end := w.now.Add(500 * day); w.spec != nil; w.advance(12 * time.Hour) {
 		c.senders.check(w.spec)
+		if w.last.Reason == v1alpha1.ReasonRetirementHeld { // a copy that was restored in the last moment
+			w.word = w.clock().UTC().Format(time.RFC3339)
+		}
 		if w.now.After(end) {
 			w.t.Fatalf("never removed: %s (%s: %s)", w.last.State, w.last.Reason, w.last.Message)
 		}

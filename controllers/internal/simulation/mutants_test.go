@@ -155,7 +155,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I3", name: "a policy of another name gets a fresh id", file: "decide.go",
-		old: "p.event(v1alpha1.ReasonAdopted, \"policy", new: "p.fresh = true; p.event(v1alpha1.ReasonAdopted, \"policy",
+		old: "p.adopt(ref.Name)", new: "p.fresh = true; p.adopt(ref.Name)",
 	},
 	{
 		promise: "I4", name: "the id that was minted last is not recorded", file: "decide.go",

@@ -71,6 +71,7 @@ func (s *sim) restoreStore() {
 	s.publishTXT()
 	s.goTo(old.spec.DeepCopy(), old.uid)
 	s.wish = old.spec.DeletionPolicy
+	s.unseen = old.spec.PolicyRef == nil // its UID is its own: it is no copy, unless it was one then
 	if c := old.spec.Current; c != nil {
 		s.minted[c.ID] = *c
 	}
