@@ -275,4 +275,3 @@ func both(a, b []string) []string {
 	}
 	return out
 }
-
