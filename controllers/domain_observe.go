@@ -141,9 +141,11 @@ func (r *domainReconciler) observeClaim(ctx context.Context, s *scope) error {
 	o.World, o.DNS, o.Public = s.memory.world, s.memory.dns, s.memory.public
 	r.observeMX(s)
 	o.TTLSeconds = s.settings.TTLSeconds
+	o.Domain = s.domain
 	if s.winner == nil {
 		return r.observeAbsence(ctx, s)
 	}
+	o.Namespace = s.winner.Namespace
 	if err := r.trustClaim(ctx, s); err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package publication
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -168,7 +167,8 @@ func (p *pass) enterFound() {
 		}
 		// Announced, but no body could be had: senders may hold anything.
 		p.open(id, mtasts.Policy{Mode: mtasts.ModeEnforce, MaxAgeSeconds: unknownMaxAge}, v1alpha1.OriginFound)
-		p.warn(v1alpha1.ReasonMinted, fmt.Sprintf("DNS announced policy %s, which could not be fetched: it is taken for an enforce policy that senders keep for a year. If you know better, take the entry out of the ledger: kubectl edit mtastspublication", id))
+		p.warn(v1alpha1.ReasonMinted, "DNS announced policy "+id+", which could not be fetched: it is taken for an enforce policy that senders keep for a year. "+
+			GapWord(p.o.Namespace, p.o.Domain, id))
 	}
 	if len(w.DNS.IDs) == 0 && w.Policy != nil {
 		p.enterUnannounced(*w.Policy)

@@ -69,6 +69,7 @@ func (p *pass) overflow() {
 	}
 	first, second := known[0], known[1]
 	p.Spec.Ledger[second] = merge(p.Spec.Ledger[first], p.Spec.Ledger[second])
+	p.Spec.Ledger[second].Origin = v1alpha1.OriginSuperseded // whatever they were, it is more than one of them
 	p.Spec.Ledger = slices.Delete(p.Spec.Ledger, first, first+1)
 }
 

@@ -352,8 +352,8 @@ type Observation struct {
 	Held *Held
 	// Word is what somebody has said to let a retirement begin all the same: a time; "" without one.
 	Word string
-	// Namespace is the publication's: commands in messages name it.
-	Namespace string
+	// Namespace and Domain are the publication's, or what it will have, for commands in messages.
+	Namespace, Domain string
 }
 
 // Held is why retirements do not begin: too many policies of one namespace, or of several, are missed at once.

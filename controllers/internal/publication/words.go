@@ -61,8 +61,8 @@ func (p *pass) heedRestored() {
 	p.warn(v1alpha1.ReasonRestored, "somebody said that the cluster's data was restored at "+shown(p.restoredAt)+": a fresh id is minted, because the recorded one may be older than what senders hold")
 }
 
-// discard ends or bounds the gap on somebody's word. The word names the gap's id, so it ends what it was
-// said of and nothing else: a gap that has grown since has another.
+// discard ends or bounds an entry of which nobody here knows the policy, on somebody's word. The word names the
+// entry's id, so it ends what it was said of and nothing else: a gap that has grown since has another.
 func (p *pass) discard() bool {
 	text := p.o.Words.DiscardGap
 	if text == "" {
@@ -70,35 +70,53 @@ func (p *pass) discard() bool {
 	}
 	const key = v1alpha1.DiscardGapAnnotation
 	id, bound, bounded := strings.Cut(text, "/")
-	gap := Gap(p.Spec)
+	e := p.blank(id)
 	switch seconds, err := strconv.ParseInt(bound, 10, 32); {
-	case gap == nil:
-		p.reject(key, text, "there is no entry of origin Unknown")
-	case gap.ID != id:
-		p.reject(key, text, "the entry of origin Unknown has id "+gap.ID)
+	case e == nil && Gap(p.Spec) != nil:
+		p.reject(key, text, "the entry of origin Unknown has id "+Gap(p.Spec).ID)
+	case e == nil:
+		p.reject(key, text, "no entry with that id stands for a policy that is not known")
 	case !bounded:
 		p.spend(key)
-		p.warn(v1alpha1.ReasonGapDiscarded, "somebody said that senders hold nothing of what was announced after id "+gap.AfterID+" and up to "+gap.ID+": the entry is discarded")
-		p.closeGap()
+		p.warn(v1alpha1.ReasonGapDiscarded, "somebody said that senders hold nothing of "+standsFor(*e)+": the entry is discarded")
+		p.Spec.Ledger = slices.DeleteFunc(p.Spec.Ledger, func(e v1alpha1.LedgerEntry) bool { return e.ID == id })
 	case err != nil || seconds < 0:
 		p.reject(key, text, "what follows the slash is not a number of seconds")
-	case seconds >= int64(gap.MaxAgeSeconds):
-		p.reject(key, text, "that is not less than the "+strconv.Itoa(int(gap.MaxAgeSeconds))+" seconds that are assumed")
+	case seconds >= int64(e.MaxAgeSeconds):
+		p.reject(key, text, "that is not less than the "+strconv.Itoa(int(e.MaxAgeSeconds))+" seconds that are assumed")
 	default:
 		p.spend(key)
-		p.bound(gap, int32(seconds)) //nolint:gosec // less than what an int32 holds
+		p.bound(e, int32(seconds)) //nolint:gosec // less than what an int32 holds
 	}
 	return true
 }
 
-// bound shortens the gap, whether it has a date already or not.
-func (p *pass) bound(gap *v1alpha1.LedgerEntry, seconds int32) {
-	shorter := time.Duration(gap.MaxAgeSeconds-seconds) * time.Second
-	if gap.CachedUntil != nil {
-		gap.CachedUntil = new(metav1.NewTime(gap.CachedUntil.Add(-shorter)))
+// blank is the entry with that id if it stands for what nobody here knows: the gap, or an id that was found without
+// its policy. One that two entries were merged into is neither: one of them may be known.
+func (p *pass) blank(id string) *v1alpha1.LedgerEntry {
+	e := p.entry(id)
+	if e == nil || len(e.MX) > 0 || (e.Origin != v1alpha1.OriginUnknown && e.Origin != v1alpha1.OriginFound) {
+		return nil
 	}
-	gap.MaxAgeSeconds = seconds
-	p.warn(v1alpha1.ReasonGapDiscarded, "somebody said that senders keep what was announced after id "+gap.AfterID+" and up to "+gap.ID+" for "+strconv.Itoa(int(seconds))+" seconds at most")
+	return e
+}
+
+// standsFor names what an entry stands for of which nobody knows the policy.
+func standsFor(e v1alpha1.LedgerEntry) string {
+	if e.Origin == v1alpha1.OriginUnknown {
+		return "what was announced after " + ShownID(e.AfterID) + " and up to id " + e.ID
+	}
+	return "policy " + e.ID
+}
+
+// bound shortens such an entry, whether it has a date already or not.
+func (p *pass) bound(e *v1alpha1.LedgerEntry, seconds int32) {
+	shorter := time.Duration(e.MaxAgeSeconds-seconds) * time.Second
+	if e.CachedUntil != nil {
+		e.CachedUntil = new(metav1.NewTime(e.CachedUntil.Add(-shorter)))
+	}
+	e.MaxAgeSeconds = seconds
+	p.warn(v1alpha1.ReasonGapDiscarded, "somebody said that senders keep "+standsFor(*e)+" for "+strconv.Itoa(int(seconds))+" seconds at most")
 }
 
 // spend has the annotation removed, together with what the spec records.

@@ -1,10 +1,12 @@
 package publication
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 )
@@ -82,6 +84,41 @@ func TestTheWordThatTheDataWasRestoredEndsARetirementOfBefore(t *testing.T) {
 	w.pass()
 	if w.spec.Retirement != nil || !w.spec.PolicyGoneAt.Time.Equal(w.now.Truncate(time.Second)) {
 		t.Errorf("retirement %+v, policy gone at %v", w.spec.Retirement, w.spec.PolicyGoneAt)
+	}
+}
+
+// What was found announced and could not be fetched covers nothing for a year, too.
+func TestTheWordEndsWhatWasFoundWithoutItsPolicy(t *testing.T) {
+	const id = "20260201000000aaaaaaaa"
+	entries := []v1alpha1.LedgerEntry{
+		{ID: "20260101000000bbbbbbbb", MX: []string{mx2}, MaxAgeSeconds: week, Origin: v1alpha1.OriginFound},
+		{ID: id, MaxAgeSeconds: unknownMaxAge, Origin: v1alpha1.OriginFound},
+		{ID: "20260202000000cccccccc", MaxAgeSeconds: week, Origin: v1alpha1.OriginSuperseded},
+	}
+	for word, want := range map[string]struct {
+		reason string
+		left   []v1alpha1.LedgerEntry
+	}{
+		id: {v1alpha1.ReasonGapDiscarded, []v1alpha1.LedgerEntry{entries[0], entries[2]}},
+		id + "/604800": {v1alpha1.ReasonGapDiscarded, []v1alpha1.LedgerEntry{
+			entries[0], {ID: id, MaxAgeSeconds: week, Origin: v1alpha1.OriginFound}, entries[2],
+		}},
+		entries[0].ID: {v1alpha1.ReasonAnnotationRejected, entries}, // its policy is known
+		entries[2].ID: {v1alpha1.ReasonAnnotationRejected, entries}, // two that were merged: one of them may be
+	} {
+		t.Run(word, func(t *testing.T) {
+			w := newWorld(t)
+			w.inForce(trial(mx1))
+			w.spec.Ledger = slices.Clone(entries)
+			w.words.DiscardGap, w.events = word, nil
+			d := Decide(w.spec, w.observe(), w.clock(), w.tm)
+			if diff := cmp.Diff(want.left, d.Spec.Ledger, cmpopts.IgnoreFields(v1alpha1.LedgerEntry{}, "CachedUntil")); diff != "" {
+				t.Errorf("ledger (-want +got):\n%s", diff)
+			}
+			if len(d.Events) == 0 || d.Events[0].Reason != want.reason || !d.Events[0].Warning {
+				t.Errorf("events %+v, want %s", d.Events, want.reason)
+			}
+		})
 	}
 }
 
