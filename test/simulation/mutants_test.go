@@ -64,7 +64,7 @@ var mutants = []mutation.Mutant{
 		{File: "controllers/domain_apply.go", Old: "	if err := r.trustClaims(ctx, s); err != nil {\n", New: "	if err := error(nil); err != nil {\n"},
 	}},
 	{Promise: "I6", Name: "the server goes because the cache lacks the namespace's publications", Edits: []mutation.Edit{
-		{File: "controllers/server_controller.go", Old: "	if len(live.Items) > 0 {", New: "	if false {"},
+		{File: "controllers/server_objects.go", Old: "	if len(live.Items) > 0 {", New: "	if false {"},
 	}},
 	{Promise: "I9", Name: "every pass writes the status", Edits: []mutation.Edit{
 		{File: "controllers/domain_report.go", Old: "	if apiequality.Semantic.DeepEqual(policy.Status, status) {", New: "	if false {"},

@@ -50,54 +50,6 @@ const (
 	Unknown Answer = "Unknown"
 )
 
-// Tried is when something was looked at, and how often without success.
-type Tried struct {
-	// At is when the last look ended; zero means never. Began is when it began: what it saw may be from then.
-	// Where that is not known At stands for it.
-	At, Began time.Time
-	// Tries counts the looks in a row that did not find what is wanted.
-	Tries int
-	// Since is when that row began.
-	Since time.Time
-}
-
-// due says whether it is time to look again, and otherwise how long to wait.
-func (l Tried) due(now time.Time, t Timings) (bool, time.Duration) {
-	return l.dueAfter(t.pollAfter(l.Tries), now)
-}
-
-// SeenAt is the moment from which what the last look saw may be.
-func (l Tried) SeenAt() time.Time {
-	if l.Began.IsZero() || l.Began.After(l.At) {
-		return l.At
-	}
-	return l.Began
-}
-
-func (l Tried) dueAfter(wait time.Duration, now time.Time) (bool, time.Duration) {
-	if l.At.IsZero() || l.At.After(now) {
-		return true, 0 // never, or before the clock was set back
-	}
-	wait = l.At.Add(wait).Sub(now)
-	return wait <= 0, max(wait, 0)
-}
-
-// Next is the row after one more look, which found what is wanted or did not.
-func (l Tried) Next(now time.Time, found bool) Tried {
-	if found {
-		return Tried{At: now}
-	}
-	if l.Tries == 0 {
-		l.Since = now
-	}
-	return Tried{At: now, Tries: l.Tries + 1, Since: l.Since}
-}
-
-// Proves says whether the row of looks without success is long enough to call something broken.
-func (l Tried) Proves(t Timings) bool {
-	return l.Tries >= t.ProofLooks && l.At.Sub(l.Since) >= t.ProofPeriod
-}
-
 // DNS is what the id's TXT record looked like.
 type DNS struct {
 	Tried
@@ -165,62 +117,6 @@ func (l *Public) Follow(before *Public, now time.Time) {
 type Seen struct {
 	ID     string
 	Policy mtasts.Policy
-}
-
-// World is what was published for a domain when the operator first saw it.
-type World struct {
-	DNS DNS
-	// Policy is what the policy host served then; nil if DNS announced nothing or nothing usable was served.
-	Policy *Seen
-	// Stray is an id of ours that was seen there since the looks began; nil if none was.
-	Stray *Stray
-}
-
-// Stray is an id of ours for a domain of which there is no publication: somebody's memory is missing.
-type Stray struct {
-	ID string
-	// Policy is what the policy host served last while it was seen; nil if nothing usable was.
-	Policy *Seen
-	// Since is when it, or one before it, was seen first.
-	Since time.Time
-	// Gone are the looks in a row at which the domain's own name servers showed no id of ours.
-	Gone Tried
-}
-
-// Follow makes a look the next one after before, which is nil if there was none. The policy host counts for
-// noticing a stray id; for its end DNS alone does: a server that nobody announces any more may stand for ever.
-func (w *World) Follow(before *World, now time.Time) {
-	announced := ours(w.DNS.IDs, now)
-	seen := announced
-	if seen == "" && w.Policy != nil {
-		seen = ours([]string{w.Policy.ID}, now)
-	}
-	if before != nil && before.Stray != nil {
-		w.Stray = new(*before.Stray)
-	} else if seen != "" {
-		w.Stray = &Stray{Since: now}
-	}
-	if w.Stray == nil {
-		return
-	}
-	if seen != "" {
-		w.Stray.ID = seen
-		if w.Policy != nil {
-			w.Stray.Policy = w.Policy
-		}
-	}
-	absent := w.DNS.Answer != Unknown && !w.DNS.Secondhand && announced == ""
-	w.Stray.Gone = w.Stray.Gone.Next(now, !absent)
-}
-
-// ours is the first plausible id of our form.
-func ours(ids []string, now time.Time) string {
-	for _, text := range ids {
-		if mtasts.ID(text).Plausible(now) {
-			return text
-		}
-	}
-	return ""
 }
 
 // MX is the domain's live MX hosts.

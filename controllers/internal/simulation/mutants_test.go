@@ -220,7 +220,7 @@ var mutants = []mutant{
 		old: "	if e != nil {\n		e.CachedUntil = nil\n", new: "	if e != nil && false {\n		e.CachedUntil = nil\n",
 	},
 	{
-		promise: "I5", name: "DNS that goes back opens nothing", file: "decide.go",
+		promise: "I5", name: "DNS that goes back opens nothing", file: "heal.go",
 		old: "	p.relapse()\n", new: "",
 	},
 	{
@@ -456,35 +456,35 @@ var mutants = []mutant{
 		old: "	if p.Spec.InForceID == p.Spec.AnnouncedID {\n		p.State", new: "	if p.Spec.InForceID == p.Spec.AnnouncedID {\n		if p.o.TXTObject != \"\" { p.TXT = TXTRemove }\n		p.State",
 	},
 	{
-		promise: "I10", name: "nothing is ever healed", file: "decide.go",
+		promise: "I10", name: "nothing is ever healed", file: "heal.go",
 		old: "	if p.Spec.Contamination == nil || orphaned ||", new: "	if true || orphaned ||",
 	},
 	{
-		promise: "I10", name: "healed while a pod is behind", file: "decide.go",
+		promise: "I10", name: "healed while a pod is behind", file: "heal.go",
 		old: "if !p.o.Servers.All() || p.wrongBody() {", new: "if p.wrongBody() {",
 	},
 	{
-		promise: "I10", name: "healed while the URL serves another policy", file: "decide.go",
+		promise: "I10", name: "healed while the URL serves another policy", file: "heal.go",
 		old: "if !p.o.Servers.All() || p.wrongBody() {", new: "if !p.o.Servers.All() {",
 	},
 	{
-		promise: "I10", name: "healed more often than once an hour", file: "decide.go",
+		promise: "I10", name: "healed more often than once an hour", file: "heal.go",
 		old: "if wait := p.Spec.AnnouncedAt.Add(p.t.HealInterval).Sub(p.now); wait > 0 {", new: "if wait := time.Duration(0); wait > 0 {",
 	},
 	{
-		promise: "I10", name: "an older instance at a pod is no matter", file: "decide.go",
+		promise: "I10", name: "an older instance at a pod is no matter", file: "heal.go",
 		old: "		seen = true\n		p.reopen(id)\n", new: "		p.reopen(id)\n",
 	},
 	{
-		promise: "I10", name: "another policy at the URL is no matter", file: "decide.go",
+		promise: "I10", name: "another policy at the URL is no matter", file: "heal.go",
 		old: "		seen = seen || p.wrongBody()\n", new: "",
 	},
 	{
-		promise: "I10", name: "another policy at the URL is not entered", file: "decide.go",
+		promise: "I10", name: "another policy at the URL is not entered", file: "heal.go",
 		old: "		p.open(look.Seen.ID, look.Seen.Policy, v1alpha1.OriginSeen)\n	}\n	return seen", new: "	}\n	return seen",
 	},
 	{
-		promise: "I10", name: "what was seen is forgotten before it is healed", file: "decide.go",
+		promise: "I10", name: "what was seen is forgotten before it is healed", file: "heal.go",
 		old: "	if !p.o.Servers.All() || p.wrongBody() {\n		return true\n", new: "	if !p.o.Servers.All() || p.wrongBody() {\n		p.Spec.Contamination = nil\n		return true\n",
 	},
 }
