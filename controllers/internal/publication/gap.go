@@ -165,7 +165,9 @@ func (p *pass) stillNothing() bool {
 		return true
 	}
 	p.Spec.Retirement.RemovingSince, p.Spec.Retirement.AbsentSince = nil, nil
-	p.mint(*p.current())
+	if none, ok := p.wanted(); ok { // the gap may make senders refuse mail
+		p.mint(none)
+	}
 	return false
 }
 
