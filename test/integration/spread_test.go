@@ -270,7 +270,9 @@ func (s *story) loseAndEdit(p *v1alpha1.MTASTSPolicy, pod *corev1.Pod, id string
 	s.edit(p, withMaxAge(86400))
 	held := HavePrefix("False/ReplicaUnreachable: pod " + pod.Name + " on node " + pod.Spec.NodeName + " does not answer")
 	s.Eventually(s.condition(p, v1alpha1.ConditionPolicyServed)).Should(held)
-	s.Eventually(s.condition(p, v1alpha1.ConditionReconciling)).Should(ContainSubstring(pod.Spec.NodeName))
+	s.Eventually(func() string { // Stalled once it has lasted
+		return s.condition(p, v1alpha1.ConditionReconciling)() + s.condition(p, v1alpha1.ConditionStalled)()
+	}).Should(ContainSubstring(pod.Spec.NodeName))
 	s.unchanged(id)
 }
 

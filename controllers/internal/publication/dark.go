@@ -42,6 +42,9 @@ func (p *pass) dark() bool {
 	return p.retiring && r.AbsentSince != nil && r.RemovingSince == nil
 }
 
+// lastWord is how old the last of the looks may be by which DNS is taken to have left us.
+const lastWord = 5 * time.Second
+
 // darken notes once that nobody can read an id of ours any more, as when the owner of the zone removes the records
 // first and the policy later. Mode none will never be in force then, and need not be: what senders hold they can
 // prolong neither by an old id, which no server answers, nor by an old policy, which no pod serves (I5). And
@@ -57,6 +60,9 @@ func (p *pass) darken() bool {
 	}
 	if at := p.Spec.AnnouncedAt; p.Spec.AnnouncedID == current.ID && at != nil && p.now.Sub(at.Time) < p.t.ProofPeriod {
 		return true // it may be on its way to DNS
+	}
+	if age := p.now.Sub(p.o.DNS.At); age < 0 || age > lastWord {
+		return p.need(NeedDNS) // the records may be back since
 	}
 	p.Spec.Retirement.AbsentSince = p.stamp()
 	// Nothing is in force, so the older id is not put back into its object either.
