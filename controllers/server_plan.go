@@ -102,13 +102,9 @@ func (r *serverReconciler) plan(ctx context.Context, state *serverState, publica
 			continue
 		}
 		if !placed {
-			if n, placed = state.homes[host]; !placed {
-				if n, placed = p.firstWithRoom(room(host, value)); !placed {
-					p.homeless++
-					continue
-				}
+			if n, placed = p.place(state.homes, host, value); !placed {
+				continue
 			}
-			p.put(n, host, value)
 		}
 		p.needed = max(p.needed, n+1)
 		if p.wanted[n][host] == value {
@@ -123,6 +119,18 @@ func (r *serverReconciler) plan(ctx context.Context, state *serverState, publica
 		}
 	}
 	return p, nil
+}
+
+// place puts a host that is nowhere into the shard where it was, else into the first with room; false if none has any.
+func (p *shardPlan) place(homes map[string]int, host, value string) (n int, ok bool) {
+	if n, ok = homes[host]; !ok {
+		if n, ok = p.firstWithRoom(room(host, value)); !ok {
+			p.homeless++
+			return 0, false
+		}
+	}
+	p.put(n, host, value)
+	return n, true
 }
 
 // room is what an entry takes of a shard.

@@ -134,6 +134,7 @@ func follow(conn net.Conn, state http.ConnState) {
 		g.read.Store(0)
 		g.crowd.Resize(&g.Member, connectionBytes)
 		g.Idle(g.crowd.Now())
+	case http.StateNew, http.StateHijacked, http.StateClosed:
 	}
 }
 

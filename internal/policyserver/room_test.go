@@ -66,7 +66,7 @@ func streams(t *testing.T, conn net.Conn, n int, window uint32) {
 			errs = append(errs, fields.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
 		}
 		errs = append(errs, framer.WriteHeaders(http2.HeadersFrameParam{
-			StreamID: uint32(2*i + 1), BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true, //nolint:gosec // few
+			StreamID: uint32(2*i + 1), BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true,
 		}))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -209,7 +209,7 @@ func (s *Store) offer(host, value string) (*entry, error) {
 // not by a smaller one, unless the greater one was planted; and not by one that was
 // planted. One that is merely ahead of the clock is served, since that may be behind.
 // With an error the entry is the one that stays.
-func (s *Store) fence(host string, id mtasts.ID) (*entry, error) {
+func (s *Store) fence(host string, id mtasts.ID) (stays *entry, err error) {
 	now, known := s.now(), s.newest[host]
 	if known != nil && known.id().GivesWay(id, now) {
 		if known = s.before[host]; known != nil {
@@ -226,7 +226,7 @@ func (s *Store) fence(host string, id mtasts.ID) (*entry, error) {
 	case !id.Plausible(now) && known.id().Plausible(now):
 		s.before[host] = known
 	}
-	return nil, nil
+	return stays, nil
 }
 
 // length returns n as a header value that all bodies of this length share.

@@ -238,7 +238,8 @@ func (s *story) lastRevision() int {
 // same.
 func (s *story) beyond(revision int) {
 	s.t.Helper()
-	for s.lastRevision() <= revision {
+	for last := s.lastRevision(); last <= revision; last = s.lastRevision() {
+		continue
 	}
 }
 

@@ -130,7 +130,7 @@ func (c *cluster) lyingPods(t *testing.T) {
 		})}
 		go func() { _ = server.Serve(listener) }()
 		defer func() { _ = server.Close() }()
-		pod := lyingPod(n, int32(listener.Addr().(*net.TCPAddr).Port)) //nolint:gosec // a port
+		pod := lyingPod(n, int32(listener.Addr().(*net.TCPAddr).Port))
 		status := pod.Status
 		defer c.create(t, pod)()
 		pod.Status = status

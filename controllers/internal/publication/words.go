@@ -86,7 +86,7 @@ func (p *pass) discard() bool {
 		p.reject(key, text, "that is not less than the "+strconv.Itoa(int(e.MaxAgeSeconds))+" seconds that are assumed")
 	default:
 		p.spend(key)
-		p.bound(e, int32(seconds)) //nolint:gosec // less than what an int32 holds
+		p.bound(e, int32(seconds))
 	}
 	return true
 }
