@@ -34,14 +34,13 @@ func secondOf(p, followed *v1alpha1.MTASTSPolicy) refusal {
 
 // elsewhere refuses a claim from another namespace: nothing is ever inherited silently.
 func elsewhere(p *v1alpha1.MTASTSPolicy, incumbent *v1alpha1.MTASTSPublication, g grounds) refusal {
-	r := conflict("%[1]s is published from namespace %[2]s. Somebody with rights there can hand it over: kubectl -n %[2]s annotate mtastspublication %[1]s %[3]s=%[4]s",
-		p.Spec.Domain, incumbent.Namespace, v1alpha1.TransferToAnnotation, p.Namespace)
-	targets := resources.Effective(deliveryOf(p), g.cfg).Targets
+	yet, targets := "", resources.Effective(deliveryOf(p), g.cfg).Targets
 	if incumbent.Spec.AnnouncedID == "" && len(targets) > 0 {
-		r.message += fmt.Sprintf(". Nothing is announced from there yet: if DNS answers %s for %s, and not what the claim there says, the domain passes to this one",
+		yet = fmt.Sprintf(" Nothing is announced from there yet: if DNS answers %s for %s, and not what the claim there says, the domain passes to this one.",
 			several(targets), mtasts.PolicyHost(p.Spec.Domain))
 	}
-	return r
+	return conflict("%[1]s is published from namespace %[2]s.%[5]s Somebody with rights there can hand it over: kubectl -n %[2]s annotate mtastspublication %[1]s %[3]s=%[4]s",
+		p.Spec.Domain, incumbent.Namespace, v1alpha1.TransferToAnnotation, p.Namespace, yet)
 }
 
 // blocked refuses an heir whose namespace has a history of the domain of its own.

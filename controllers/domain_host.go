@@ -152,7 +152,7 @@ func (s *scope) rivals(r *domainReconciler) bool {
 func (s *scope) unordered() string {
 	host, targets := mtasts.PolicyHost(s.domain), s.targets()
 	if len(targets) == 0 {
-		return fmt.Sprintf("the certificate is ordered once DNS answers for %s what dns.targets says, and it says nothing: set it", host)
+		return fmt.Sprintf("the certificate is ordered once DNS answers for %s what dns.targets says: set dns.targets, which is empty", host)
 	}
 	message := fmt.Sprintf("the certificate is ordered once DNS answers %s for %s", several(targets), host)
 	if seen := s.memory.host; seen != nil && len(seen.addresses) > 0 {

@@ -196,21 +196,24 @@ func (s *scope) changingWays(t publication.Timings) string {
 	for _, o := range s.former {
 		old = append(old, o.Name)
 	}
-	names := strings.Join(old, " and ")
+	stay := "Ingress " + strings.Join(old, " and ") + " stays"
+	if len(old) > 1 {
+		stay = "Ingresses " + strings.Join(old, " and ") + " stay"
+	}
 	switch {
 	case !way.ledSince.IsZero():
-		return fmt.Sprintf("Ingress %s goes at %s: senders are led past it, and resolvers may remember it until then",
-			names, way.ledSince.Add(s.lingering(t)).UTC().Format(time.RFC3339))
+		return fmt.Sprintf("%s until %s: senders are led elsewhere, and resolvers may remember the former address until then",
+			stay, way.ledSince.Add(s.lingering(t)).UTC().Format(time.RFC3339))
 	case s.settings.Exposure != v1alpha1.ExposureIngress:
-		return fmt.Sprintf("Ingress %[1]s stays until your own route was seen to answer %[2]s%[3]s. "+
-			"If your route leads no other path than the policy's to Service %[4]s, delete the Ingress yourself "+
-			"once the route works: kubectl -n %[5]s delete ingress %[1]s",
-			names, "https://"+mtasts.PolicyHost(s.domain)+s.wayPath(), reason(way.problem), resources.ServerName, s.publication.Namespace)
+		return fmt.Sprintf("%s until your own route was seen to answer %s%s. "+
+			"If your route leads no other path than the policy's to Service %s, delete the former route yourself "+
+			"once yours works: kubectl -n %s delete ingress %s",
+			stay, "https://"+mtasts.PolicyHost(s.domain)+s.wayPath(), reason(way.problem), resources.ServerName, s.publication.Namespace, strings.Join(old, " "))
 	case len(addressesOf(s.ingress)) == 0:
-		return fmt.Sprintf("Ingress %s stays until its successor %s has an address: its controller has not written one "+
-			"(is there an Ingress controller for its class?)", names, s.ingressName)
+		return fmt.Sprintf("%[1]s until the successor %[2]s has an address: no controller has written one "+
+			"(is there an Ingress controller for the class of %[2]s?)", stay, s.ingressName)
 	}
-	return fmt.Sprintf("Ingress %s stays until senders are led to its successor %s%s", names, s.ingressName, reason(way.problem))
+	return fmt.Sprintf("%s until senders are led to the successor %s%s", stay, s.ingressName, reason(way.problem))
 }
 
 // reason is a problem as the end of a sentence.

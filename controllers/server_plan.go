@@ -151,6 +151,10 @@ func (p *shardPlan) full(namespace string) error {
 	if p.homeless == 0 {
 		return nil
 	}
-	return fmt.Errorf("%d policies of namespace %s are not served, because its policy server can hold no more: move them to another namespace",
-		p.homeless, namespace)
+	policies := "policies"
+	if p.homeless == 1 {
+		policies = "policy"
+	}
+	return fmt.Errorf("%d %s of namespace %s cannot be served, because its policy server can hold no more: move policies to another namespace",
+		p.homeless, policies, namespace)
 }

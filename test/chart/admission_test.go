@@ -178,7 +178,7 @@ func (c *cluster) fences(t *testing.T, user client.Client) {
 		return err
 	}
 	g.Eventually(func() error { return publish("mail") }).
-		Should(MatchError(ContainSubstring("only who may create publications in every namespace")))
+		Should(MatchError(ContainSubstring("only those who may create publications in every namespace")))
 	g.Eventually(func() error { return publish("customer-one") }).Should(Succeed(), "where another operator may work")
 }
 

@@ -88,7 +88,7 @@ func (p *pass) holdUnasked(mx *MX) bool {
 	p.held = &held{
 		reason: v1alpha1.ReasonMXCheckDelayed, stalled: left <= 0,
 		message: "the live MX " + plural(mx.Unasked) + " could not be asked for STARTTLS yet, because many others are being asked: " +
-			"mode enforce begins after that; preflight: Advise publishes without asking",
+			"mode enforce waits for that; preflight: Advise publishes without asking",
 	}
 	p.again(left)
 	p.again(p.t.MXPatience)
@@ -136,7 +136,7 @@ func objection(mx *MX, current *mtasts.Policy, wanted mtasts.Policy) (reason, me
 	const stays = "; until then what was published before stays (preflight: Advise publishes anyway)"
 	if uncovered := Refused(wanted, mx.Hosts); len(uncovered) > 0 {
 		return v1alpha1.ReasonUncoveredMX, "under mode enforce senders would refuse the live MX " + plural(uncovered) +
-			": add it to spec.mx, remove the MX record, or set mode: testing" + stays
+			": add " + pronoun(uncovered) + " to spec.mx, remove the MX record, or set mode: testing" + stays
 	}
 	return v1alpha1.ReasonSTARTTLSFailing, "under mode enforce senders would deliver to no live MX host: " + mx.Failing +
 		": repair that, or set mode: testing" + stays
@@ -164,6 +164,14 @@ func Refused(policy mtasts.Policy, hosts []string) []string {
 		}
 	}
 	return out
+}
+
+// pronoun stands for what plural names.
+func pronoun(hosts []string) string {
+	if len(hosts) == 1 {
+		return "it"
+	}
+	return "them"
 }
 
 // plural names one host or several, at most five of them.

@@ -83,7 +83,10 @@ func (p *pass) paced(wanted mtasts.Policy) bool {
 	}
 	next, h := p.o.Pace.Next, &held{reason: v1alpha1.ReasonChangesTooFrequent}
 	h.message = "there were too many changes in a short time: what is published now stays until " + shown(next) +
-		", and then the policy as it is by then is published; find out who keeps changing it (kubectl get mtastspolicy -o yaml --show-managed-fields)"
+		", and then the policy as it is by then is published"
+	if c := p.o.Claim; c != nil {
+		h.message += fmt.Sprintf("; find out who keeps changing it: kubectl -n %s get mtastspolicy %s -o yaml --show-managed-fields", p.o.Namespace, c.Name)
+	}
 	if o := p.o.Pace.Overtake; o.After(next) && p.overtaking() && current != nil && wanted.Equal(*current) {
 		next, h = o, &held{reason: v1alpha1.ReasonForeignPublisher, stalled: true}
 		theirs := p.Spec.LastID // which a gap may have raised beyond it
@@ -91,7 +94,7 @@ func (p *pass) paced(wanted mtasts.Policy) bool {
 			theirs = p.o.TXTObject
 		}
 		h.message = fmt.Sprintf("another operator publishes this domain: id %s is greater than ours, %s, and so was another one each time that ours was raised above it; "+
-			"leave the domain to one of the two, and delete the policy of the other. The next try is at %s", theirs, p.Spec.Current.ID, shown(next))
+			"leave the domain to one of the two: stop the other one and its external-dns before you delete anything there. The next try is at %s", theirs, p.Spec.Current.ID, shown(next))
 	}
 	wait := next.Sub(p.now)
 	if wait <= 0 {
