@@ -86,6 +86,9 @@ func (p *pass) remember() bool {
 	if dns := p.o.DNS; dns != nil && dns.Answer == Found {
 		p.seenTTL(dns.TTL)
 	}
+	if at := p.Spec.AnnouncedAt; at != nil && at.After(p.now) && p.o.Outage != nil {
+		p.Spec.AnnouncedAt = new(metav1.NewTime(p.o.Outage.Since.Truncate(time.Second))) // or after the outage: nobody knows
+	}
 	times := []**metav1.Time{&p.Spec.AnnouncedAt, &p.Spec.PolicyGoneAt}
 	if r := p.Spec.Retirement; r != nil {
 		times = append(times, &r.RemovingSince, &r.AbsentSince)

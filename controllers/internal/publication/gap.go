@@ -85,9 +85,17 @@ func (p *pass) witnessed() bool {
 	return o != nil && w.ID != "" && w.ID == p.Spec.LastID && w.Since.Add(p.t.WitnessMargin).Before(o.Since)
 }
 
-// doubted says whether the publication was written last before an outage.
+// doubted says whether the publication was written last before an outage. An id that is ahead of the clock does not
+// tell when it was minted; when one was announced last does.
 func (p *pass) doubted() bool {
-	return p.o.Outage != nil && p.Spec.AnnouncedID != "" && mtasts.ID(p.Spec.LastID).Time().Before(p.o.Outage.Until.Truncate(time.Second))
+	if p.o.Outage == nil || p.Spec.AnnouncedID == "" {
+		return false
+	}
+	wrote := mtasts.ID(p.Spec.LastID).Time()
+	if at := p.Spec.AnnouncedAt; wrote.After(p.now) && at != nil {
+		wrote = at.Time
+	}
+	return wrote.Before(p.o.Outage.Until.Truncate(time.Second))
 }
 
 // fetched says whether the policy host was seen to serve the id.

@@ -450,3 +450,23 @@ func TestAfterAnOutageARetirementThatWasAllButOverBeginsToWaitAgain(t *testing.T
 		})
 	}
 }
+
+// Where a clock has run ahead for weeks, neither the last id nor the time of its announcement tells that both are from
+// before an outage.
+func TestAnOutageIsSeenThoughIDsRunAheadOfTheClock(t *testing.T) {
+	w := newWorld(t)
+	w.inForce(enforce(mx1, mx2))
+	w.restart(40 * day)
+	w.inForce(enforce(mx1, mx2, mx3))
+	w.restart(0)
+	w.outage = &Outage{Since: w.now.Add(-2 * time.Hour), Until: w.now}
+	w.pass()
+	w.advance(time.Minute)
+	for _, p := range w.pods {
+		p.began = w.now // none has lived through it
+	}
+	w.inForce(enforce(mx1, mx2))
+	if Gap(w.spec) == nil {
+		t.Errorf("nothing stands for what may be lost: %+v", w.spec.Ledger)
+	}
+}
