@@ -76,6 +76,9 @@ func (p *pass) trustOnlyOurs() bool {
 	// Of a copy that has announced nothing the original may have: its UID is written down with its first
 	// announcement. An operator that has just taken over cannot tell it from a beginning, and looks.
 	copied := p.Spec.UID != p.o.UID && !p.o.Begun
+	if p.o.Begun {
+		p.Spec.UID = p.o.UID // so that a copy can be told, also one from before the first announcement
+	}
 	said := p.saidRestored()
 	if (copied || said || (unknown && g.OnlyDNS)) && !p.looked(p.restoredAt) {
 		return false
@@ -112,7 +115,14 @@ func (p *pass) trustOnlyOurs() bool {
 // adoptCopy makes the copy that the publication is its own original.
 func (p *pass) adoptCopy() {
 	transferred, from := p.transferred(), p.Spec.TransferredFrom
+	recorded := p.Spec.UID != "" || from != nil
 	p.Spec.UID, p.Spec.TransferredFrom = p.o.UID, nil
+	if !recorded && p.Spec.AnnouncedID == "" {
+		return // its beginning was interrupted, or somebody made it by hand
+	}
+	if p.o.TXTObject != p.Spec.AnnouncedID {
+		p.Spec.InForceID = "" // else the object would be taken for one that was deleted, and the old id be announced again
+	}
 	// How far a retirement had come then says nothing about now, nor since when the policy is gone: it
 	// may be restored long after the publication. Until one is followed nothing retires (I6).
 	p.Spec.PolicyRef = nil
@@ -229,7 +239,7 @@ func (p *pass) mayBeCached() bool {
 func (p *pass) mint(policy mtasts.Policy) bool {
 	policy = policy.Canonical()
 	body := policy.String()
-	id, ok := mtasts.MintID(p.now, greatestOf(p.Spec, p.clock), body)
+	id, ok := mtasts.MintID(p.now, p.greatest(), body)
 	if !ok {
 		return p.endOfIDs()
 	}

@@ -45,11 +45,11 @@ func (p *pass) inGap(text string) bool {
 // external-dns may have put the restored record there before anybody looked (I5).
 func (p *pass) lost(copied, said bool) string {
 	g := p.o.Greater
-	announced := p.Spec.AnnouncedID != ""
+	recorded := p.Spec.AnnouncedID != "" || p.Spec.UID != "" // else it is no copy, but a beginning
 	switch {
-	case copied && announced && !p.transferred():
+	case copied && recorded && !p.transferred():
 		return "the publication was restored from a copy"
-	case said && announced && !copied && !p.witnessed():
+	case said && recorded && !copied && !p.witnessed():
 		return "the cluster's data was restored"
 	case p.ahead() && !g.OnlyDNS:
 		return "a server or the record had id " + string(g.ID) + ", which the publication does not know"
@@ -193,7 +193,7 @@ func (p *pass) enterGap(why string) bool {
 			p.raise(id)
 		}
 	}
-	id, ok := mtasts.MintID(p.now, greatestOf(p.Spec, p.clock), "gap after "+gap.AfterID)
+	id, ok := mtasts.MintID(p.now, p.greatest(), "gap after "+gap.AfterID)
 	if !ok {
 		p.Spec.LastID = gap.AfterID // else it would not be missed
 		return p.endOfIDs()

@@ -159,6 +159,10 @@ func merge(a, b v1alpha1.LedgerEntry) v1alpha1.LedgerEntry {
 // that no sender can hold any more. Both clocks must agree on the latter: it cannot be undone. So the
 // date is told by the one that is ahead, and is over only when the one that is behind says so.
 func (p *pass) settle() bool {
+	if p.clockBehind() {
+		p.again(p.t.PollMost)
+		return true
+	}
 	left := p.left()
 	var kept []v1alpha1.LedgerEntry
 	for _, e := range p.Spec.Ledger {

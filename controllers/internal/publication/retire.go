@@ -32,7 +32,7 @@ func (p *pass) missPolicy() bool {
 		p.Remove, p.TXT = true, TXTRemove
 		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "the policy was deleted with deletionPolicy Immediate")
 		return false
-	case p.Spec.Current == nil, !orphan && !p.everVisible():
+	case p.Spec.Current == nil, !orphan && !p.everVisible() && Gap(p.Spec) == nil:
 		p.wait(v1alpha1.StateRemoving, v1alpha1.ReasonRetiring, "nothing was ever announced")
 		p.remove()
 		return false
@@ -87,7 +87,7 @@ func (p *pass) showHeld() {
 	which, word := "--all", p.Spec.PolicyGoneAt.Time
 	switch held := p.o.Held; {
 	case p.unfollowed():
-		why, which = "this publication is a copy, restored or handed over, and no policy for its domain was seen here since: it stays, because the policy may have yet to come", p.Spec.Domain
+		why, which = "this publication is a copy, restored or handed over, or was made by hand, and no policy for its domain was seen here since: it stays, because the policy may have yet to come", p.Spec.Domain
 	case held.Newest.After(word):
 		word = held.Newest
 	}

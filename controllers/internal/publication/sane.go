@@ -91,12 +91,29 @@ func greatestOf(spec *v1alpha1.MTASTSPublicationSpec, clock time.Time) mtasts.ID
 	return greatest
 }
 
+// greatest is the id that a fresh one must exceed.
+func (p *pass) greatest() mtasts.ID {
+	if p.clockBehind() {
+		return mtasts.ID(p.Spec.LastID)
+	}
+	return greatestOf(p.Spec, p.clock)
+}
+
 // sane takes out of the record what was planted there.
 func (p *pass) sane() bool {
+	if p.clockBehind() {
+		return true
+	}
 	for _, wrong := range Sane(p.Spec, p.clock, p.t) {
 		p.warn(v1alpha1.ReasonRecordCorrected, "the publication held what this operator cannot have written, and was corrected: "+wrong)
 	}
 	return true
+}
+
+// clockBehind says whether every clock is known to be wrong: they tell a time from before the publication was made.
+// What the record says of later times is then no sign that somebody planted it, and nothing can be dated.
+func (p *pass) clockBehind() bool {
+	return !p.o.Created.IsZero() && p.clock.Before(p.o.Created.Add(-24*time.Hour))
 }
 
 // believes says whether an id may be one of ours.

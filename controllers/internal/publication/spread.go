@@ -11,6 +11,9 @@ import (
 func (p *pass) spread() bool {
 	if p.Spec.Current == nil {
 		p.wait(v1alpha1.StateRetiring, v1alpha1.ReasonRetiring, "the policy is gone before anything was published for it")
+		if p.o.Claim == nil && p.retirementHeld() {
+			p.showHeld()
+		}
 		return false
 	}
 	if p.dark() {

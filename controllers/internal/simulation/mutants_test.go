@@ -99,7 +99,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I3", name: "an id does not exceed the last one", file: "decide.go",
-		old: "mtasts.MintID(p.now, greatestOf(p.Spec, p.clock), body)", new: "mtasts.MintID(p.now, \"\", body)",
+		old: "mtasts.MintID(p.now, p.greatest(), body)", new: "mtasts.MintID(p.now, \"\", body)",
 	},
 	{
 		promise: "I3", name: "the record of a stale leader is believed against a greater id in a live object", file: "gap.go",
