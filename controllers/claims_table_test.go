@@ -355,7 +355,7 @@ func TestARefusedClaimIsToldWhatDecides(t *testing.T) {
 			[]v1alpha1.MTASTSPolicy{b},
 			[]v1alpha1.MTASTSPublication{announced("a", "p")},
 			nil,
-			[]string{"kubectl -n a annotate mtastspublication example.com mtasts.dev/transfer-to=b"},
+			[]string{"kubectl -n a annotate --overwrite mtastspublication example.com mtasts.dev/transfer-to=b"},
 		},
 		"published elsewhere, with nothing to show": {
 			[]v1alpha1.MTASTSPolicy{pointing},

@@ -39,7 +39,7 @@ func elsewhere(p *v1alpha1.MTASTSPolicy, incumbent *v1alpha1.MTASTSPublication, 
 		yet = fmt.Sprintf(" Nothing is announced from there yet: if DNS answers %s for %s, and not what the claim there says, the domain passes to this one.",
 			several(targets), mtasts.PolicyHost(p.Spec.Domain))
 	}
-	return conflict("%[1]s is published from namespace %[2]s.%[5]s Somebody with rights there can hand it over: kubectl -n %[2]s annotate mtastspublication %[1]s %[3]s=%[4]s",
+	return conflict("%[1]s is published from namespace %[2]s.%[5]s Somebody with rights there can hand it over: kubectl -n %[2]s annotate --overwrite mtastspublication %[1]s %[3]s=%[4]s",
 		p.Spec.Domain, incumbent.Namespace, v1alpha1.TransferToAnnotation, p.Namespace, yet)
 }
 

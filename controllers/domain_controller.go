@@ -93,7 +93,10 @@ func (r *domainReconciler) pass(ctx context.Context, domain string) (*scope, err
 	if void, err := r.heedTransfer(ctx, s); void || err != nil {
 		return s, err
 	}
-	if s.heir != nil && s.publication.DeletionTimestamp.IsZero() {
+	switch {
+	case s.turnIn > 0: // for the word that the data was restored
+		return s, nil
+	case s.handsOver():
 		return s, r.handOver(ctx, s)
 	}
 	if err := r.decide(ctx, s); err != nil {

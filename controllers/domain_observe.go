@@ -20,7 +20,8 @@ import (
 
 // scope is one pass: what was seen, what was remembered, what was decided.
 type scope struct {
-	domain string
+	domain  string
+	timings publication.Timings
 	claims
 	settings resources.Settings
 	memory   *memory
@@ -70,7 +71,7 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 	if c.none() {
 		return &scope{domain: domain, memory: newMemory(domain)}, nil
 	}
-	s := &scope{domain: domain, claims: c, memory: r.memories.of(domain)}
+	s := &scope{domain: domain, timings: r.Timings, claims: c, memory: r.memories.of(domain)}
 	s.memory.about(c.publication)
 	s.memory.follow(c)
 	s.settings = resources.Effective(s.delivery(), r.Config)
@@ -95,7 +96,7 @@ func (r *domainReconciler) observe(ctx context.Context, domain string) (*scope, 
 	if err := r.observeGreater(ctx, s); err != nil {
 		return nil, err
 	}
-	if s.heir == nil && s.publication.DeletionTimestamp.IsZero() {
+	if s.publication.DeletionTimestamp.IsZero() {
 		r.observeWords(s)
 	}
 	return s, nil

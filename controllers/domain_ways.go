@@ -61,10 +61,17 @@ func (s *scope) moves() bool {
 	return !slices.Equal(wanted, resources.HostTargets(s.hostEndpoint))
 }
 
-// mayMove says whether the policy was seen at the new place, or is not to be had at the present one anyway.
+// mayMove says whether the policy was seen at the new place, or was proven not to be had at the present one.
 func (s *scope) mayMove(wanted []string) bool {
-	look := s.memory.public
-	return (look != nil && look.Outcome != publication.Pass) || s.memory.way.answering == strings.Join(wanted, " ")
+	if s.memory.way.answering == strings.Join(wanted, " ") {
+		return true
+	}
+	look, dns, current := s.memory.public, s.memory.dns, s.publication.Spec.Current
+	if look == nil || current == nil || look.For != current.ID || look.Outcome == publication.Pass || !look.Proves(s.timings) {
+		return false
+	}
+	// Silence proves something only while the operator itself sees DNS.
+	return look.Outcome != publication.NoAnswer || (dns != nil && dns.Answer != publication.Unknown)
 }
 
 // lookedUp says whether senders may look the domain's policy host up.
@@ -201,6 +208,9 @@ func (s *scope) changingWays(t publication.Timings) string {
 		stay = "Ingresses " + strings.Join(old, " and ") + " stay"
 	}
 	switch {
+	case s.settings.Exposure == v1alpha1.ExposureIngress && s.ingressName == "":
+		return fmt.Sprintf("%s, and a third one is wanted: delete the one that DNS does not lead to (kubectl -n %s delete ingress NAME), "+
+			"and the new one is made in its place", stay, s.publication.Namespace)
 	case !way.ledSince.IsZero():
 		return fmt.Sprintf("%s until %s: senders are led elsewhere, and resolvers may remember the former address until then",
 			stay, way.ledSince.Add(s.lingering(t)).UTC().Format(time.RFC3339))

@@ -42,8 +42,9 @@ func waysOf(domain string, have [2]*networkingv1.Ingress, s resources.Settings, 
 	switch {
 	case w.ingress != nil:
 	case len(there) == len(have):
-		w.surplus = newcomer(there, written)
-		w.former = slices.DeleteFunc(w.former, func(o *networkingv1.Ingress) bool { return o == w.surplus })
+		if w.surplus = newcomer(there, written); w.surplus != nil {
+			w.former = slices.DeleteFunc(w.former, func(o *networkingv1.Ingress) bool { return o == w.surplus })
+		}
 	case have[0] == nil:
 		w.ingressName = names[0]
 	default:
@@ -52,13 +53,15 @@ func waysOf(domain string, have [2]*networkingv1.Ingress, s resources.Settings, 
 	return w
 }
 
-// newcomer is the one of two Ingresses that DNS does not lead to yet; where that cannot be told, the younger.
+// newcomer is the one of two Ingresses that DNS does not lead to; nil where that cannot be told.
 func newcomer(two []*networkingv1.Ingress, written []string) *networkingv1.Ingress {
-	a, b := leadsTo(written, two[0]), leadsTo(written, two[1])
-	if (a && !b) || (a == b && byAge(two[0], two[1]) < 0) {
+	switch a, b := leadsTo(written, two[0]), leadsTo(written, two[1]); {
+	case a && !b:
 		return two[1]
+	case b && !a:
+		return two[0]
 	}
-	return two[0]
+	return nil
 }
 
 func leadsTo(written []string, o *networkingv1.Ingress) bool {

@@ -120,7 +120,7 @@ func TestTheNamespaceThatPublishesADomainKeepsIt(t *testing.T) {
 	other := s.newNamespace("other-")
 	stranger := s.policy(inNamespace(other))
 	s.create(stranger)
-	command := "kubectl -n " + s.namespace + " annotate mtastspublication " + s.domain + " mtasts.dev/transfer-to=" + other
+	command := "kubectl -n " + s.namespace + " annotate --overwrite mtastspublication " + s.domain + " mtasts.dev/transfer-to=" + other
 	s.refused(stranger, v1alpha1.ReasonDomainConflict, ContainSubstring(command))
 
 	// Whatever the age: the policy of the incumbent namespace is created anew.

@@ -35,7 +35,7 @@ func TestRestoreOfPublicationsLongBeforeTheirPoliciesRetiresNothing(t *testing.T
 
 	s.chapter("it stays in force, however late the policies come", func() {
 		s.Eventually(s.why).Should(And(HavePrefix("Stalled/"+v1alpha1.ReasonRetirementHeld), ContainSubstring("no policy for its domain was seen here"),
-			ContainSubstring("kubectl -n "+s.namespace+" annotate mtastspublication "+s.domain+" "+v1alpha1.ReleaseAnnotation+"=")))
+			ContainSubstring("kubectl -n "+s.namespace+" annotate --overwrite mtastspublication "+s.domain+" "+v1alpha1.ReleaseAnnotation+"=")))
 		s.Expect(s.publication().Annotations).NotTo(HaveKey(v1alpha1.ReleaseAnnotation), "it is about another disappearance")
 		s.clock.Step(2 * time.Hour)
 		s.Eventually(func() string { return strings.Join(s.txt(), "") }).Should(ContainSubstring(s.publication().Spec.Current.ID))

@@ -113,7 +113,7 @@ func TestRestoreOfAPublicationCountsWhatNobodyKnowsForAYear(t *testing.T) {
 			s.Expect(gap.LiveMX).To(Equal([]string{"mx1." + s.domain}))
 			s.Eventually(s.planned(p, "mx2."+s.domain)).Should(HaveField("Time", BeTemporally(">", time.Now().Add(360*24*time.Hour))))
 			s.Eventually(s.condition(p, v1alpha1.ConditionMXAligned)).Should(And(HavePrefix("True/"), ContainSubstring(
-				"kubectl -n "+s.namespace+" annotate mtastspublication "+s.domain+" mtasts.dev/discard-gap="+gap.ID)))
+				"kubectl -n "+s.namespace+" annotate --overwrite mtastspublication "+s.domain+" mtasts.dev/discard-gap="+gap.ID)))
 			s.neverBack()
 
 			s.annotate(v1alpha1.DiscardGapAnnotation, gap.ID)

@@ -91,7 +91,7 @@ func TestStrangerWithIdlePoliciesHidesNoAccidentOfOthers(t *testing.T) {
 	s.chapter("it is taken for an accident", func() {
 		s.Eventually(func() []v1alpha1.MTASTSPublication { return s.publications(s.namespace) }).Should(And(HaveLen(12), HaveEach(beHeld())))
 	})
-	command := regexp.MustCompile(`kubectl (-n \S+ annotate mtastspublication --all \S+=)(\S+?)(?:\.? |$|;)`)
+	command := regexp.MustCompile(`kubectl (-n \S+ annotate --overwrite mtastspublication --all \S+=)(\S+?)(?:\.? |$|;)`)
 	message := s.publications(s.namespace)[0].Status.Conditions[0].Message
 	match := command.FindStringSubmatch(message + " ")
 	s.Expect(match).NotTo(BeNil(), message)

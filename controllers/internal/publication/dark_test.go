@@ -322,7 +322,7 @@ func TestACopyNeverRetiresBeforeAPolicyWasSeenBesideIt(t *testing.T) {
 			if w.spec == nil || w.spec.Retirement != nil || w.spec.Current.Mode != v1alpha1.ModeEnforce || w.txt != w.spec.Current.ID {
 				t.Fatalf("retired before its policy was restored: %s %s", w.last.State, w.last.Message)
 			}
-			command := "kubectl -n mail annotate mtastspublication " + domain + " " + v1alpha1.ReleaseAnnotation + "=" + w.spec.PolicyGoneAt.UTC().Format(time.RFC3339)
+			command := "kubectl -n mail annotate --overwrite mtastspublication " + domain + " " + v1alpha1.ReleaseAnnotation + "=" + w.spec.PolicyGoneAt.UTC().Format(time.RFC3339)
 			if !w.last.Stalled || w.last.Reason != v1alpha1.ReasonRetirementHeld || !strings.Contains(w.last.Message, command) {
 				t.Errorf("%s, stalled %t: %s; want %s", w.last.Reason, w.last.Stalled, w.last.Message, command)
 			}
@@ -404,7 +404,7 @@ func TestAHoldNamesTheNewestDisappearanceOfItsNamespace(t *testing.T) {
 	w.advance(time.Hour)
 	o := w.observe()
 	o.Held = &Held{Newest: w.spec.PolicyGoneAt.Add(7 * time.Minute)}
-	want := "kubectl -n mail annotate mtastspublication --all " + v1alpha1.ReleaseAnnotation + "=" + o.Held.Newest.UTC().Format(time.RFC3339)
+	want := "kubectl -n mail annotate --overwrite mtastspublication --all " + v1alpha1.ReleaseAnnotation + "=" + o.Held.Newest.UTC().Format(time.RFC3339)
 	if d := Decide(w.spec, o, w.now, w.tm); !strings.Contains(d.Message, want) {
 		t.Errorf("message %q, want %s", d.Message, want)
 	}

@@ -225,8 +225,8 @@ func GapAdvice(namespace, domain, id string) string {
 
 // GapWord says how to end the gap.
 func GapWord(namespace, domain, id string) string {
-	return fmt.Sprintf("If you know for how many seconds at most senders keep what was announced: kubectl -n %[1]s annotate mtastspublication %[2]s %[3]s=%[4]s/SECONDS; "+
-		"if they keep nothing: kubectl -n %[1]s annotate mtastspublication %[2]s %[3]s=%[4]s", namespace, domain, v1alpha1.DiscardGapAnnotation, id)
+	return fmt.Sprintf("If you know for how many seconds at most senders keep what was announced: kubectl -n %[1]s annotate --overwrite mtastspublication %[2]s %[3]s=%[4]s/SECONDS; "+
+		"if they keep nothing: kubectl -n %[1]s annotate --overwrite mtastspublication %[2]s %[3]s=%[4]s", namespace, domain, v1alpha1.DiscardGapAnnotation, id)
 }
 
 // ShownID names an id, or what came before all.

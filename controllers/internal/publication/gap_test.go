@@ -93,7 +93,7 @@ func TestWhatARestoreLostStandsForAYearAsOneEntry(t *testing.T) {
 				t.Fatalf("gap %+v after %s, current %s", gap, copied.LastID, w.spec.Current.ID)
 			}
 			if w.told(v1alpha1.ReasonMinted) == 0 || !slices.ContainsFunc(w.events, func(e Event) bool {
-				return e.Warning && strings.Contains(e.Message, "kubectl -n mail annotate mtastspublication example.com mtasts.dev/discard-gap="+gap.ID)
+				return e.Warning && strings.Contains(e.Message, "kubectl -n mail annotate --overwrite mtastspublication example.com mtasts.dev/discard-gap="+gap.ID)
 			}) {
 				t.Errorf("nobody was told how to end it: %+v", w.events)
 			}

@@ -92,7 +92,7 @@ func (p *pass) showHeld() {
 		word = held.Newest
 	}
 	p.Reason, p.Stalled = v1alpha1.ReasonRetirementHeld, true
-	p.Message = fmt.Sprintf("%s. If it was meant: kubectl -n %s annotate mtastspublication %s %s=%s",
+	p.Message = fmt.Sprintf("%s. If it was meant: kubectl -n %s annotate --overwrite mtastspublication %s %s=%s",
 		why, p.o.Namespace, which, v1alpha1.ReleaseAnnotation, shown(word))
 	p.again(p.t.RetireGrace)
 }
