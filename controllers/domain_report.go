@@ -3,8 +3,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -20,24 +18,27 @@ import (
 )
 
 // report writes the status of every claim and of the publication, where it differs, and tells what
-// happened.
+// happened: first to the owner, who must not wait for those who claim the domain as well (I11).
 func (r *domainReconciler) report(ctx context.Context, s *scope) error {
-	for _, policy := range slices.SortedFunc(maps.Keys(s.refused), func(a, b *v1alpha1.MTASTSPolicy) int { return byAge(a, b) }) {
-		if _, err := r.reportPolicy(ctx, s.memory, policy, r.withReferences(refusedStatus(policy, s.refused[policy], s.now(r)))); err != nil {
-			return err
-		}
+	err := r.reportFollowed(ctx, s)
+	if err == nil {
+		err = r.reportOthers(ctx, s)
 	}
+	r.reportRefused(ctx, s)
+	return err
+}
+
+// reportFollowed tells how the domain fares that is published, or begins to be.
+func (r *domainReconciler) reportFollowed(ctx context.Context, s *scope) error {
 	if s.winner != nil && (s.publication == nil || s.publication.DeletionTimestamp.IsZero()) {
 		if err := r.reportWinner(ctx, s); err != nil {
 			return err
 		}
 	}
 	if s.publication != nil && s.publication.DeletionTimestamp.IsZero() && !s.decision.Remove && s.decision.Spec != nil {
-		if err := r.reportPublication(ctx, s); err != nil {
-			return err
-		}
+		return r.reportPublication(ctx, s)
 	}
-	return r.reportOthers(ctx, s)
+	return nil
 }
 
 // reportOthers tells publications of the same domain in other namespaces, as a restored namespace may

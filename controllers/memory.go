@@ -57,6 +57,8 @@ type memory struct {
 	objected time.Time
 	// progress is what was told of the change that is on its way.
 	progress progress
+	// refusedFailed is how many at the head of those who are refused could not be told so: others come before them.
+	refusedFailed int
 	// planted is what was told last of an id that somebody planted.
 	planted string
 	// transferTo is the namespace of which was told that the transfer to it waits.
@@ -189,10 +191,15 @@ func newest[T client.Object](m *memory, cached T) T {
 	if ok && newer(wrote, cached) {
 		return wrote
 	}
-	if delete(m.wrote, cached.GetUID()); len(m.wrote) == 0 {
+	m.drop(cached)
+	return cached
+}
+
+// drop forgets what the operator wrote of an object.
+func (m *memory) drop(o client.Object) {
+	if delete(m.wrote, o.GetUID()); len(m.wrote) == 0 {
 		m.wrote = nil // an emptied map keeps its room, for each of thousands of domains
 	}
-	return cached
 }
 
 // keep remembers the version that came of a write.
