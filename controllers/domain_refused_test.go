@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,8 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
 )
 
-// claimed is a domain in force that others claim as well. Statuses of the namespaces in fails cannot be written.
+// claimed is a domain in force that others claim as well. The status of a policy in fails cannot be written, nor can
+// any of a namespace in it.
 type claimed struct {
 	*domainReconciler
 	claims []v1alpha1.MTASTSPolicy
@@ -48,8 +50,9 @@ func claimedBy(t *testing.T, n int, namespaces ...string) *claimed {
 		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: func(
 			ctx context.Context, w client.Client, _ string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption,
 		) error {
-			c.told = append(c.told, o.GetNamespace()+"/"+o.GetName())
-			if err := c.fails[o.GetNamespace()]; err != nil {
+			name := o.GetNamespace() + "/" + o.GetName()
+			c.told = append(c.told, name)
+			if err := cmp.Or(c.fails[o.GetNamespace()], c.fails[name]); err != nil {
 				return err
 			}
 			return w.Status().Patch(ctx, o, p, opts...)
@@ -132,31 +135,42 @@ func TestAStrangersClaimsDoNotKeepTheOwnersStatus(t *testing.T) {
 
 func TestEverybodyWhoIsRefusedIsToldInTheEnd(t *testing.T) {
 	for name, tt := range map[string]struct {
-		fails  string
-		passes int
-		untold int
+		fails         string
+		first, passes int
 	}{
-		"all can be told":                       {"", 2*50/mostRefusedTold + 1, 0},
-		"those who came first can never be":     {"evil", 20, 50},
-		"those who came last can never be told": {"good", 20, 50},
+		"all can be told":                       {"", 0, 2*50/mostRefusedTold + 1},
+		"those who came first can never be":     {"evil", 50, 20},
+		"more than a pass tells can never be":   {"evil", mostRefusedTold + 5, 20},
+		"those who came last can never be told": {"good", 50, 20},
+		"one can never be told":                 {"good", 1, 20},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := claimedBy(t, 50, "evil", "good")
-			c.fails[tt.fails] = errors.New("refused")
+			for i := range tt.first {
+				c.fails[fmt.Sprintf("%s/p%04d", tt.fails, i)] = errors.New("refused")
+			}
 			var s *scope
 			for range tt.passes {
 				s, _, _ = c.pass(t)
 			}
-			if got := c.untold(t); got != tt.untold {
-				t.Errorf("%d have not been told, want %d", got, tt.untold)
+			if got := c.untold(t); got != tt.first {
+				t.Errorf("%d have not been told, want %d", got, tt.first)
 			}
-			if done := tt.untold == 0; done != (s.wakeIn == 0) {
+			if done := tt.first == 0; done != (s.wakeIn == 0) {
 				t.Errorf("another pass is made in %s", s.wakeIn)
 			}
-			if tt.untold > 0 && s.wakeIn < time.Minute {
+			if tt.first > 0 && s.wakeIn < time.Minute {
 				t.Errorf("those who cannot be told have a pass made every %s", s.wakeIn)
 			}
 		})
+	}
+}
+
+func TestAWordThatDidNotComeThroughIsTriedAgainSoonIfOthersDid(t *testing.T) {
+	c := claimedBy(t, 2, "good")
+	c.fails["good/p0000"] = errors.New("refused")
+	if s, _, _ := c.pass(t); s.wakeIn != refusedAgain {
+		t.Errorf("another pass is made in %s", s.wakeIn)
 	}
 }
 
