@@ -49,6 +49,8 @@ type claims struct {
 	// somebody's word hands it over.
 	heir   *v1alpha1.MTASTSPolicy
 	lapsed string
+	// contest are the namespaces that DNS speaks for as it does for the publication's, which has announced nothing.
+	contest []string
 	// frozen is set when the winner may not be followed as it is now: what was published stays.
 	frozen *refusal
 	// refused are the other policies of the domain, each with the reason.
@@ -197,8 +199,12 @@ func (c *claims) judgeRivals(rivals []*v1alpha1.MTASTSPolicy, g grounds) {
 		against := acceptable(p, g.cfg)
 		switch {
 		case c.publication.Annotations[v1alpha1.TransferToAnnotation] != p.Namespace:
-			if against == nil && c.lapse(p, g) != "" {
+			switch {
+			case against != nil:
+			case c.lapse(p, g) != "":
 				lapsedTo = append(lapsedTo, p)
+			case c.tied(p, g) && !slices.Contains(c.contest, p.Namespace):
+				c.contest = append(c.contest, p.Namespace)
 			}
 		case against != nil:
 			c.refused[p] = *against // what is still in the way
@@ -227,13 +233,26 @@ func (c *claims) lapse(p *v1alpha1.MTASTSPolicy, g grounds) string {
 	if sole, ok := g.cfg.SoleClaimant(p.Spec.Domain); ok && sole == p.Namespace {
 		return fmt.Sprintf("nothing was announced from namespace %s, which the operator's configuration (domains) does not let publish it", holder)
 	}
-	if g.host == nil || g.host.at(resources.Effective(spec.Delivery, g.cfg).Targets) {
+	if g.host == nil || c.pointedAt(g) {
 		return ""
 	}
 	if g.host.at(resources.Effective(deliveryOf(p), g.cfg).Targets) {
 		return fmt.Sprintf("nothing was announced from namespace %s, and DNS points the policy host where policy %s/%s says", holder, p.Namespace, p.Name)
 	}
 	return ""
+}
+
+// pointedAt says whether DNS may point the policy host where the publication's namespace says, be it by the address
+// that its Ingress got. A look that failed must not cost an honest holder the domain.
+func (c *claims) pointedAt(g grounds) bool {
+	return g.host.off != c.publication.Namespace || g.host.at(resources.Effective(c.publication.Spec.Delivery, g.cfg).Targets)
+}
+
+// tied says whether DNS answers what a claim says and what the publication's namespace says, which has announced
+// nothing. Anybody can copy what DNS answers: that decides for neither, and stops nobody.
+func (c *claims) tied(p *v1alpha1.MTASTSPolicy, g grounds) bool {
+	return c.publication.Spec.AnnouncedID == "" && g.host != nil && c.pointedAt(g) &&
+		g.host.at(resources.Effective(deliveryOf(p), g.cfg).Targets)
 }
 
 // historyIn says whether a namespace has a publication of the domain with a history of its own: not the copy

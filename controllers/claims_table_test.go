@@ -71,7 +71,7 @@ func TestWhoseADomainIs(t *testing.T) {
 	restored.CreationTimestamp = metav1.NewTime(testNow)
 	onlyB := allowing(rule("*", "b"))
 	of := func(namespace string) *former { return &former{namespace, testNow.Add(time.Hour)} }
-	there := &pointed{addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}}
+	there := &pointed{addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, off: "a"}
 	at := func(p v1alpha1.MTASTSPolicy, targets ...string) v1alpha1.MTASTSPolicy {
 		p.Spec.DNS.Targets = targets
 		return p
@@ -286,7 +286,7 @@ func checkRow(t *testing.T, row string, names []string, holder string, hasAnnoun
 		g.former = &former{last, testNow.Add(time.Hour)}
 	}
 	if points {
-		g.host = &pointed{addresses: []netip.Addr{netip.MustParseAddr("192.0.2.2")}}
+		g.host = &pointed{addresses: []netip.Addr{netip.MustParseAddr("192.0.2.2")}, off: holder}
 	}
 	var publications []v1alpha1.MTASTSPublication
 	if holder != "" {

@@ -34,13 +34,45 @@ func secondOf(p, followed *v1alpha1.MTASTSPolicy) refusal {
 
 // elsewhere refuses a claim from another namespace: nothing is ever inherited silently.
 func elsewhere(p *v1alpha1.MTASTSPolicy, incumbent *v1alpha1.MTASTSPublication, g grounds) refusal {
-	yet, targets := "", resources.Effective(deliveryOf(p), g.cfg).Targets
-	if incumbent.Spec.AnnouncedID == "" && len(targets) > 0 {
-		yet = fmt.Sprintf(" Nothing is announced from there yet: if DNS answers %s for %s, and not what the claim there says, the domain passes to this one.",
+	if incumbent.Spec.AnnouncedID == "" {
+		return unproven(p, incumbent.Namespace, resources.Effective(deliveryOf(p), g.cfg).Targets)
+	}
+	return conflict("%s is published from namespace %s. Somebody with rights there can hand it over: %s",
+		p.Spec.Domain, incumbent.Namespace, handing(p.Spec.Domain, incumbent.Namespace, p.Namespace))
+}
+
+// unproven refuses a claim beside a publication that has announced nothing: it may be anybody's, so that its own
+// namespace is not the only one to turn to.
+func unproven(p *v1alpha1.MTASTSPolicy, holder string, targets []string) refusal {
+	dns := "DNS can decide only if this policy says where it is to point: set dns.targets"
+	if len(targets) > 0 {
+		dns = fmt.Sprintf("if DNS answers %s for %s, and not what the claim there or another one says, the domain passes to this one. If it answers what both say, it is undecided whose the domain is, and it stays there",
 			several(targets), mtasts.PolicyHost(p.Spec.Domain))
 	}
-	return conflict("%[1]s is published from namespace %[2]s.%[5]s Somebody with rights there can hand it over: kubectl -n %[2]s annotate --overwrite mtastspublication %[1]s %[3]s=%[4]s",
-		p.Spec.Domain, incumbent.Namespace, v1alpha1.TransferToAnnotation, p.Namespace, yet)
+	return conflict("%s is published from namespace %s, and nothing is announced from there yet: %s. %s",
+		p.Spec.Domain, holder, dns, handingDecision(p.Spec.Domain, holder, p.Namespace))
+}
+
+// contested tells the holder that DNS speaks for others as it does for itself.
+func contested(domain, holder string, others []string) string {
+	to := "NAMESPACE"
+	if len(others) == 1 {
+		to = others[0]
+	}
+	return fmt.Sprintf("DNS points the policy host where the claims from %s say, too: it is undecided whose %s is, and it stays here. %s",
+		several(others), domain, handingDecision(domain, holder, to))
+}
+
+// handingDecision is how somebody with rights in the cluster decides about a domain that a namespace holds without
+// having announced anything. An empty publication beside the one that exists would say nothing.
+func handingDecision(domain, holder, to string) string {
+	return "Somebody with rights in the whole cluster decides: by a rule of the operator's configuration (domains) that allows it to one namespace only, or by handing it over, as those with rights in namespace " +
+		holder + " can: " + handing(domain, holder, to)
+}
+
+// handing is the command that hands a domain over.
+func handing(domain, from, to string) string {
+	return fmt.Sprintf("kubectl -n %s annotate --overwrite mtastspublication %s %s=%s", from, domain, v1alpha1.TransferToAnnotation, to)
 }
 
 // blocked refuses an heir whose namespace has a history of the domain of its own.

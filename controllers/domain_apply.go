@@ -210,7 +210,9 @@ func (r *domainReconciler) end(ctx context.Context, s *scope) error {
 	if err := r.removeAll(ctx, s); err != nil {
 		return err
 	}
-	r.formers.note(s.domain, tenureOf(s.publication, r.Timings).ended(r.Clock.Now()))
+	if last := tenureOf(s.publication, r.Timings); last != nil {
+		r.formers.note(s.domain, last.ended(r.Clock.Now()))
+	}
 	return nil
 }
 
@@ -235,5 +237,8 @@ func (r *domainReconciler) removeAll(ctx context.Context, s *scope) error {
 		return fmt.Errorf("deleting publication %s: %w", s.domain, err)
 	}
 	r.forget(s.domain)
+	if len(s.refused) > 0 { // else nobody has the domain, and nothing is remembered of it (I11)
+		r.memories.of(s.domain).host = s.memory.host
+	}
 	return nil
 }

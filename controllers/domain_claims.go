@@ -50,11 +50,12 @@ func (r *domainReconciler) claimsOf(ctx context.Context, domain string) (claims,
 		publications.Items[i] = *newest(known, &publications.Items[i])
 	}
 	now := r.Clock.Now()
+	known.host = known.host.lately(now, r.Timings)
 	c := judge(policies.Items, publications.Items, grounds{
 		cfg: r.Config, former: r.formers.of(domain, now), host: known.host.proven(r.Timings),
 	})
 	if c.publication != nil {
-		known.tenure = new(tenureOf(c.publication, r.Timings))
+		known.tenure = tenureOf(c.publication, r.Timings)
 	}
 	return c, nil
 }

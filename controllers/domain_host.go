@@ -15,14 +15,21 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/internal/sender"
 )
 
-// hostSeen is where DNS pointed the policy host of a domain of which nothing is announced yet.
+// hostSeen is where DNS pointed the policy host of a domain of which nothing is announced yet. It is about the
+// domain: whoever makes a publication anew must not begin the looks anew.
 type hostSeen struct {
 	pointed
 
 	// looked is when that was, begun when the looks began.
 	looked, begun time.Time
-	// same are the looks in a row that gave this answer.
+	// same are the looks in a row that gave these addresses. What stands for them may be a tenant's to choose.
 	same publication.Tried
+	// alias is what the host is an alias of, aliased the looks in a row that said so.
+	alias   string
+	aliased publication.Tried
+	// holder is the namespace that held the domain, missed the looks in a row that did not answer what it says.
+	holder string
+	missed publication.Tried
 }
 
 // pointed is where DNS points a policy host.
@@ -30,6 +37,8 @@ type pointed struct {
 	addresses []netip.Addr
 	// names are those that stand for these addresses: the host's alias, or the target if it has one of them.
 	names []string
+	// off is the namespace that holds the domain if this is proven not to be what it says; else empty.
+	off string
 }
 
 // at says whether DNS answers what one of the targets says.
@@ -47,7 +56,42 @@ func (h *hostSeen) proven(t Timings) *pointed {
 	if h == nil || !h.same.Proves(t) {
 		return nil
 	}
-	return &h.pointed
+	out := &pointed{addresses: h.addresses}
+	if h.missed.Proves(t) {
+		out.off = h.holder
+	}
+	if h.alias != "" && h.aliased.Proves(t) {
+		out.names = []string{h.alias}
+	}
+	return out
+}
+
+// lately is what was seen if that is not too long ago to go by; else nil.
+func (h *hostSeen) lately(now time.Time, t Timings) *hostSeen {
+	if h == nil || now.Sub(h.looked) > 2*t.LookInterval {
+		return nil
+	}
+	return h
+}
+
+// after counts a look on from the one before it, nil for none; hit says whether it answered what the holder says.
+func (h *hostSeen) after(before *hostSeen, hit bool) {
+	h.begun = h.looked
+	same, aliased, missed := publication.Tried{}, publication.Tried{}, publication.Tried{}
+	if before != nil {
+		h.begun = before.begun
+		if slices.Equal(before.addresses, h.addresses) {
+			same = before.same
+		}
+		if strings.EqualFold(before.alias, h.alias) {
+			aliased = before.aliased
+		}
+		if before.holder == h.holder {
+			missed = before.missed
+		}
+	}
+	h.same, h.aliased = same.Next(h.looked, false), aliased.Next(h.looked, false)
+	h.missed = missed.Next(h.looked, hit)
 }
 
 // mayOrder says whether a certificate may be ordered for the policy host. Every order counts against the one
@@ -99,15 +143,8 @@ func (r *domainReconciler) observeHost(ctx context.Context, s *scope) {
 	if ctx.Err() != nil {
 		return
 	}
-	seen.looked, seen.begun = r.Clock.Now(), now
-	row := publication.Tried{}
-	if before != nil {
-		seen.begun = before.begun
-		if slices.Equal(before.addresses, seen.addresses) && slices.Equal(before.names, seen.names) {
-			row = before.same
-		}
-	}
-	seen.same = row.Next(seen.looked, false)
+	seen.looked, seen.holder = r.Clock.Now(), s.publication.Namespace
+	seen.after(before, seen.at(s.targets()))
 	s.memory.host = seen
 	s.again(r.Timings.PollFirst)
 }
@@ -123,7 +160,7 @@ func (r *domainReconciler) lookHost(ctx context.Context, s *scope) *hostSeen {
 		out.addresses = append(out.addresses, address.Unmap())
 	}
 	if host.CNAME != "" {
-		out.names = append(out.names, host.CNAME)
+		out.alias, out.names = host.CNAME, append(out.names, host.CNAME)
 	}
 	for _, target := range s.targets() {
 		if _, err := netip.ParseAddr(target); err == nil || out.at([]string{target}) {

@@ -115,12 +115,31 @@ func (w *statusWriter) ready() {
 		w.readyInForce()
 	default:
 		reconciling = true
-		if w.was(v1alpha1.ConditionReady) == nil || w.wasRefused() {
-			w.set(v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonServing, "the policy has not been in force yet")
-		}
+		w.notYetReady()
 	}
 	w.toggle(v1alpha1.ConditionReconciling, reconciling)
 	w.toggle(v1alpha1.ConditionStalled, stalled)
+}
+
+// notYetReady is for a policy that has not been in force. Whether others contest the domain is told only by looks
+// at DNS that prove something: until then the status keeps what it says (I9).
+func (w *statusWriter) notYetReady() {
+	message := "the policy has not been in force yet"
+	if len(w.contest) > 0 {
+		message += ". " + contested(w.domain, w.publication.Namespace, w.contest)
+	}
+	was := w.was(v1alpha1.ConditionReady)
+	told := was != nil && !w.wasRefused()
+	if told && (was.Status != metav1.ConditionUnknown || was.Reason != v1alpha1.ReasonServing || w.undecidable()) {
+		return
+	}
+	w.set(v1alpha1.ConditionReady, metav1.ConditionUnknown, v1alpha1.ReasonServing, message)
+}
+
+// undecidable says whether nothing has proven yet where DNS points the host of a domain that others claim, too.
+func (w *statusWriter) undecidable() bool {
+	return w.publication != nil && w.publication.Spec.AnnouncedID == "" && len(w.refused) > 0 &&
+		w.memory.host.proven(w.t) == nil
 }
 
 // wasRefused says whether the status still tells why the policy was not followed.

@@ -156,12 +156,15 @@ type tenure struct {
 	dated   time.Time
 }
 
-// tenureOf a publication. One that announced nothing, or whose end senders and DNS have seen, leaves nothing but
-// servers that answer for another moment.
-func tenureOf(p *v1alpha1.MTASTSPublication, t Timings) tenure {
+// tenureOf a publication; nil if it announced nothing, which makes nobody the one who published the domain (I7).
+// One whose end senders and DNS have seen leaves nothing but servers that answer for another moment.
+func tenureOf(p *v1alpha1.MTASTSPublication, t Timings) *tenure {
 	spec := &p.Spec
-	out := tenure{namespace: p.Namespace, longest: t.MemoryPatience}
-	if spec.AnnouncedID == "" || (spec.Retirement != nil && spec.Retirement.AbsentSince != nil) {
+	if spec.AnnouncedID == "" {
+		return nil
+	}
+	out := &tenure{namespace: p.Namespace, longest: t.MemoryPatience}
+	if spec.Retirement != nil && spec.Retirement.AbsentSince != nil {
 		return out
 	}
 	after := time.Duration(spec.TTLMaxSeconds)*time.Second + t.LedgerSlack

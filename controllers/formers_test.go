@@ -10,10 +10,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
+	"github.com/mta-sts-operator/mta-sts-operator/internal/config"
 )
 
 func TestWhatAPublicationLeavesBehindLastsAsLongAsSendersHoldIt(t *testing.T) {
@@ -45,7 +47,6 @@ func TestWhatAPublicationLeavesBehindLastsAsLongAsSendersHoldIt(t *testing.T) {
 				s.Ledger = []v1alpha1.LedgerEntry{{ID: "a", CachedUntil: hours(24 * 365 * 60)}}
 			}, mostTenure,
 		},
-		"nothing that was announced": {func(s *v1alpha1.MTASTSPublicationSpec) { s.AnnouncedID = "" }, tm.MemoryPatience},
 		"a retirement that DNS has forgotten": {
 			func(s *v1alpha1.MTASTSPublicationSpec) {
 				s.Retirement = &v1alpha1.Retirement{AbsentSince: hours(-1)}
@@ -61,6 +62,61 @@ func TestWhatAPublicationLeavesBehindLastsAsLongAsSendersHoldIt(t *testing.T) {
 				t.Errorf("%s for %s, want %s", last.namespace, got, tt.want)
 			}
 		})
+	}
+}
+
+func TestWhoAnnouncedNothingWasNobody(t *testing.T) {
+	pub := testPublication("evil", "p")
+	pub.Spec.LastID = "20260301120000aaaaaaaa"
+	pub.Spec.Current = &v1alpha1.Instance{ID: pub.Spec.LastID, MaxAgeSeconds: 604800}
+	pub.Spec.Ledger = []v1alpha1.LedgerEntry{{ID: "a", MaxAgeSeconds: 604800}}
+	api := fake.NewClientBuilder().WithScheme(NewScheme()).WithObjects(&pub).
+		WithIndex(&v1alpha1.MTASTSPolicy{}, domainIndex, func(o client.Object) []string { return []string{o.(*v1alpha1.MTASTSPolicy).Spec.Domain} }).
+		WithIndex(&v1alpha1.MTASTSPublication{}, domainIndex, func(o client.Object) []string {
+			return []string{o.(*v1alpha1.MTASTSPublication).Spec.Domain}
+		}).Build()
+	r := &domainReconciler{client: api, live: api, memories: newMemories(), mxHosts: newMXHosts(publication.DefaultTimings())}
+	r.formers, r.Clock, r.Timings = &formersStore{formers: newFormers()}, clocktesting.NewFakeClock(testNow), publication.DefaultTimings()
+	r.Config = config.Default()
+	squatter, owner := testPolicy("evil", "p", 0), testPolicy("mail", "p", 90)
+	for _, p := range []*v1alpha1.MTASTSPolicy{&squatter, &owner} {
+		if err := api.Create(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for announced, want := range map[string]string{"": "", pub.Spec.LastID: "evil"} {
+		seen := pub.DeepCopy()
+		seen.Spec.AnnouncedID = announced
+		if err := client.IgnoreNotFound(api.Delete(t.Context(), seen)); err != nil {
+			t.Fatal(err)
+		}
+		seen.ResourceVersion = ""
+		if err := api.Create(t.Context(), seen); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := r.claimsOf(t.Context(), testDomain); err != nil || c.publication == nil {
+			t.Fatalf("got %v, %v", c.publication, err)
+		}
+		if err := api.Delete(t.Context(), seen); err != nil {
+			t.Fatal(err)
+		}
+		c, err := r.claimsOf(t.Context(), testDomain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		winner := ""
+		if c.winner != nil {
+			winner = c.winner.Namespace
+		}
+		if winner != want {
+			t.Errorf("after a publication that announced %q went, %q begins anew by %q", announced, winner, c.title)
+		}
+		for p, why := range c.refused {
+			if announced == "" && strings.Contains(why.message, "last published from") {
+				t.Errorf("%s is told: %s", p.Namespace, why.message)
+			}
+		}
+		r.formers.clear(testDomain)
 	}
 }
 

@@ -67,7 +67,7 @@ type memory struct {
 	word transferWord
 	// tenure is what the publication that was seen last leaves behind; nil if there was none.
 	tenure *tenure
-	// host is where DNS pointed the policy host when that mattered last.
+	// host is where DNS pointed the policy host when that mattered last, whoever held the domain then.
 	host *hostSeen
 }
 
@@ -129,7 +129,7 @@ func (m *memory) about(p *v1alpha1.MTASTSPublication) {
 	}
 	if m.publication != uid {
 		m.publication, m.world, m.dns, m.public, m.rpt = uid, nil, nil, nil, nil
-		m.way, m.host = wayMemory{}, nil
+		m.way = wayMemory{}
 	}
 }
 
