@@ -11,6 +11,8 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 	"github.com/mta-sts-operator/mta-sts-operator/controllers/internal/publication"
@@ -218,6 +220,59 @@ func TestTheAddressOfASharedIngressTakesNoDomainAway(t *testing.T) {
 		}
 		if (s.heir != nil) != lost || (len(s.contest) > 0) == lost {
 			t.Errorf("with the holder's Ingress at %s the heir is %v, contested by %v", address, s.heir, s.contest)
+		}
+	}
+}
+
+func TestTheLooksAtAPolicyHostOutliveTheEndOfAPublicationThatOthersClaim(t *testing.T) {
+	rival, pub := testPolicy("mail", "p", 1), testPublication("evil", "p")
+	for claimed, refused := range map[bool]map[*v1alpha1.MTASTSPolicy]refusal{true: {&rival: {}}, false: nil} {
+		api := fake.NewClientBuilder().WithScheme(NewScheme()).WithObjects(&pub).Build()
+		var cached v1alpha1.MTASTSPublication
+		if err := api.Get(t.Context(), client.ObjectKeyFromObject(&pub), &cached); err != nil {
+			t.Fatal(err)
+		}
+		r := &domainReconciler{client: api, live: api, children: children{client: api, live: api}, memories: newMemories(),
+			mxHosts: newMXHosts(publication.DefaultTimings()), bounds: func(now time.Time) (time.Time, time.Time) { return now, now }}
+		r.formers, r.Clock, r.Timings = &formersStore{formers: newFormers()}, clocktesting.NewFakeClock(testNow), publication.DefaultTimings()
+		s := &scope{domain: testDomain, memory: r.memories.of(testDomain)}
+		s.publication, s.refused = &cached, refused
+		s.memory.host = looked(3, func(h *hostSeen) { h.addresses = atAddress.addresses })
+		if err := r.end(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		kept := r.memories.byDomain[testDomain]
+		if (kept != nil && kept.host == s.memory.host) != claimed || (kept != nil) != claimed {
+			t.Errorf("claimed %v: %+v is remembered", claimed, kept)
+		}
+		if last := r.formers.of(testDomain, testNow); last != nil {
+			t.Errorf("%s is remembered, which announced nothing", last.namespace)
+		}
+	}
+}
+
+func TestATieThatWasToldStaysToldUntilDNSHasDecided(t *testing.T) {
+	squatter, owner, pub := testPolicy("evil", "p", 90), testPolicy("mail", "p", 1), testPublication("evil", "p")
+	owner.Spec.DNS.Targets, pub.Spec.Delivery.DNS.Targets = []string{"192.0.2.1"}, []string{"192.0.2.1"}
+	row := looked(3, func(h *hostSeen) { h.addresses = atAddress.addresses })
+	for _, step := range []struct {
+		name string
+		host *hostSeen
+		told bool
+	}{
+		{"nothing was looked at", nil, false},
+		{"DNS answers what both say", row, true},
+		{"the operator has begun anew", nil, true},
+		{"DNS answers what neither says", looked(3, func(h *hostSeen) { h.addresses = []netip.Addr{netip.MustParseAddr("192.0.2.7")} }), false},
+	} {
+		tm := publication.DefaultTimings()
+		c := judge([]v1alpha1.MTASTSPolicy{squatter, owner}, []v1alpha1.MTASTSPublication{pub}, grounds{cfg: config.Default(), host: step.host.proven(tm)})
+		s := &scope{domain: testDomain, claims: c, memory: newMemory(testDomain)}
+		s.memory.host = step.host
+		squatter.Status = s.status(&optionalKinds{}, metav1.NewTime(testNow), tm)
+		ready := apimeta.FindStatusCondition(squatter.Status.Conditions, v1alpha1.ConditionReady)
+		if told := strings.Contains(ready.Message, "undecided"); told != step.told {
+			t.Errorf("%s: the status says %q", step.name, ready.Message)
 		}
 	}
 }

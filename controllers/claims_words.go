@@ -46,7 +46,7 @@ func elsewhere(p *v1alpha1.MTASTSPolicy, incumbent *v1alpha1.MTASTSPublication, 
 func unproven(p *v1alpha1.MTASTSPolicy, holder string, targets []string) refusal {
 	dns := "DNS can decide only if this policy says where it is to point: set dns.targets"
 	if len(targets) > 0 {
-		dns = fmt.Sprintf("if DNS answers %s for %s, and not what the claim there or another one says, the domain passes to this one. If it answers what both say, it is undecided whose the domain is, and it stays there",
+		dns = fmt.Sprintf("if DNS answers %s for %s, and not what the claim there or another one says, the domain passes to this one. If it answers what several of them say, it is undecided whose the domain is, and it stays there",
 			several(targets), mtasts.PolicyHost(p.Spec.Domain))
 	}
 	return conflict("%s is published from namespace %s, and nothing is announced from there yet: %s. %s",
