@@ -26,7 +26,7 @@ var atAddress = &pointed{addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1"
 
 func TestATieOfTargetsIsUndecidedAndSaysWhoDecides(t *testing.T) {
 	const dns, tie = "192.0.2.1", "it is undecided whose"
-	const handing = "kubectl -n evil annotate mtastspublication example.com mtasts.dev/transfer-to=mail"
+	const handing = "kubectl -n evil annotate --overwrite mtastspublication example.com mtasts.dev/transfer-to=mail"
 	rivalNamed := &pointed{addresses: atAddress.addresses, names: []string{"lb.example.net"}}
 	for name, tt := range map[string]struct {
 		holder, owner string
