@@ -232,8 +232,10 @@ func TestTheLooksAtAPolicyHostOutliveTheEndOfAPublicationThatOthersClaim(t *test
 		if err := api.Get(t.Context(), client.ObjectKeyFromObject(&pub), &cached); err != nil {
 			t.Fatal(err)
 		}
-		r := &domainReconciler{client: api, live: api, children: children{client: api, live: api}, memories: newMemories(),
-			mxHosts: newMXHosts(publication.DefaultTimings()), bounds: func(now time.Time) (time.Time, time.Time) { return now, now }}
+		r := &domainReconciler{
+			client: api, live: api, children: children{client: api, live: api}, memories: newMemories(),
+			mxHosts: newMXHosts(publication.DefaultTimings()), bounds: func(now time.Time) (time.Time, time.Time) { return now, now },
+		}
 		r.formers, r.Clock, r.Timings = &formersStore{formers: newFormers()}, clocktesting.NewFakeClock(testNow), publication.DefaultTimings()
 		s := &scope{domain: testDomain, memory: r.memories.of(testDomain)}
 		s.publication, s.refused = &cached, refused
