@@ -19,15 +19,15 @@ func TestThePolicyHostMovesOnlyToWhereThePolicyWasSeenOrFromWhereItIsProvenToBeG
 		seen  string
 		moves bool
 	}{
-		"nobody has looked":                    {},
-		"the policy is where it was":           {look: &publication.Public{Outcome: publication.Pass}},
-		"the policy was seen there":            {look: &publication.Public{Outcome: publication.Pass}, seen: there, moves: true},
-		"one look failed":                      {look: &publication.Public{Outcome: publication.NoAnswer, Tried: row(1, 0)}, dns: publication.Found},
-		"it is silent for ten minutes":         {look: &publication.Public{Outcome: publication.NoAnswer, Tried: row(3, 10*time.Minute)}, dns: publication.Found, moves: true},
-		"it is silent, and so is DNS":          {look: &publication.Public{Outcome: publication.NoAnswer, Tried: row(3, 10*time.Minute)}, dns: publication.Unknown},
-		"it is broken for a moment":            {look: &publication.Public{Outcome: publication.Broken, Tried: row(2, time.Minute)}, dns: publication.Found},
-		"it is broken for ten minutes":         {look: &publication.Public{Outcome: publication.Broken, Tried: row(3, 10*time.Minute)}, dns: publication.Unknown, moves: true},
-		"it was broken for an older instance":  {look: &publication.Public{For: "older", Outcome: publication.Broken, Tried: row(3, 10*time.Minute)}},
+		"nobody has looked":                   {},
+		"the policy is where it was":          {look: &publication.Public{Outcome: publication.Pass}},
+		"the policy was seen there":           {look: &publication.Public{Outcome: publication.Pass}, seen: there, moves: true},
+		"one look failed":                     {look: &publication.Public{Outcome: publication.NoAnswer, Tried: row(1, 0)}, dns: publication.Found},
+		"it is silent for ten minutes":        {look: &publication.Public{Outcome: publication.NoAnswer, Tried: row(3, 10*time.Minute)}, dns: publication.Found, moves: true},
+		"it is silent, and so is DNS":         {look: &publication.Public{Outcome: publication.NoAnswer, Tried: row(3, 10*time.Minute)}, dns: publication.Unknown},
+		"it is broken for a moment":           {look: &publication.Public{Outcome: publication.Broken, Tried: row(2, time.Minute)}, dns: publication.Found},
+		"it is broken for ten minutes":        {look: &publication.Public{Outcome: publication.Broken, Tried: row(3, 10*time.Minute)}, dns: publication.Unknown, moves: true},
+		"it was broken for an older instance": {look: &publication.Public{For: "older", Outcome: publication.Broken, Tried: row(3, 10*time.Minute)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := inForceScope()

@@ -22,13 +22,13 @@ func TestTheWordOfARestoreIsHeededBeforeAnythingEndsOrMoves(t *testing.T) {
 		// heeded is set if the word is heeded now; moves if the domain is handed over in this pass.
 		heeded, waits, moves bool
 	}{
-		"it is its turn":                       {said: true, heeded: true},
-		"twenty come before it":                {said: true, before: 20, waits: true},
+		"it is its turn":                        {said: true, heeded: true},
+		"twenty come before it":                 {said: true, before: 20, waits: true},
 		"twenty come before who leaves enforce": {said: true, before: 20, current: enforced, mode: v1alpha1.ModeTesting, heeded: true},
-		"twenty come before who enforces":      {said: true, before: 20, current: enforced, mode: v1alpha1.ModeEnforce, waits: true},
-		"the domain has an heir":               {said: true, heir: true, heeded: true},
-		"an heir, and nothing was said":        {heir: true, moves: true},
-		"an heir, and twenty before it":        {said: true, heir: true, before: 20, waits: true},
+		"twenty come before who enforces":       {said: true, before: 20, current: enforced, mode: v1alpha1.ModeEnforce, waits: true},
+		"the domain has an heir":                {said: true, heir: true, heeded: true},
+		"an heir, and nothing was said":         {heir: true, moves: true},
+		"an heir, and twenty before it":         {said: true, heir: true, before: 20, waits: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &domainReconciler{restLooks: rate.NewLimiter(restLooksPerSecond, 2*restLooksPerSecond)}
