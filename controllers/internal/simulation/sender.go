@@ -144,7 +144,7 @@ func (s *sim) fetch(c *sender, id string, back *episode) {
 		switch {
 		case s.unheardOf(id), from == nil && s.spec != nil && s.spec.Current == nil:
 			from = &episode{}
-		case from == nil:
+		case from == nil, s.dropped && back != nil && !back.seen: // by another's id, whoever answers at the URL
 			from = back
 		}
 		c.held, c.id, c.body, c.policy, c.from, c.lost = true, id, body, policy, from, s.forgotten(body)
