@@ -19,7 +19,7 @@ func TestACopyWithoutItsRecordsNeverAnnouncesItsOldID(t *testing.T) {
 	w.advance(time.Hour)
 	w.want(trial(mx3))
 	w.lose()
-	w.onTXT = func(before, after string) {
+	w.onTXT = func(_, after string) {
 		if after == a {
 			served := []string{}
 			for _, p := range w.pods {
@@ -45,7 +45,7 @@ func TestACopyWithoutAPolicyNeverAnnouncesItsOldID(t *testing.T) {
 	for _, p := range w.pods {
 		p.ready = false // no image can be pulled yet
 	}
-	w.onTXT = func(before, after string) {
+	w.onTXT = func(_, after string) {
 		if after == a {
 			t.Errorf("id %s is announced again, with no pod ready", a)
 		}
