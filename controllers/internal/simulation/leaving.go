@@ -56,6 +56,13 @@ func (s *sim) drop() {
 	})
 }
 
+// anothers says whether an id is of whom DNS was left to: what senders hold by it is not ours to end, whoever answers
+// at the URL.
+func (s *sim) anothers(id string) bool {
+	_, ours := mtasts.ParseID(id)
+	return !ours && (s.dropped || (s.spec != nil && s.spec.Retirement != nil && s.spec.Retirement.AbsentSince != nil))
+}
+
 // takeBack has the zone point to our records again, whatever they say by now.
 func (s *sim) takeBack() {
 	s.tell("the zone has our records again: %v", s.zone)

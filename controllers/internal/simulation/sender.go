@@ -89,6 +89,8 @@ func (s *sim) mail(c *sender) {
 		switch forgiven := c.from != nil && !c.from.seen; {
 		case s.lost[id]:
 			c.lost = true
+		case s.anothers(id):
+			c.from = &episode{}
 		case from == nil || forgiven:
 		case live:
 			c.from = from
@@ -142,9 +144,9 @@ func (s *sim) fetch(c *sender, id string, back *episode) {
 			s.tell("%s caches id %s: %s %v for %s", c.name, id, policy.Mode, policy.MX, maxAge(policy))
 		}
 		switch {
-		case s.unheardOf(id), from == nil && s.spec != nil && s.spec.Current == nil:
+		case s.anothers(id), s.unheardOf(id), from == nil && s.spec != nil && s.spec.Current == nil:
 			from = &episode{}
-		case from == nil, s.dropped && back != nil && !back.seen: // by another's id, whoever answers at the URL
+		case from == nil:
 			from = back
 		}
 		c.held, c.id, c.body, c.policy, c.from, c.lost = true, id, body, policy, from, s.forgotten(body)
