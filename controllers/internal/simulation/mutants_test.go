@@ -272,16 +272,20 @@ var mutants = []mutant{
 		old: "w.Since.Add(p.t.WitnessMargin).Before(o.Since)", new: "!w.Since.IsZero()",
 	},
 	{
+		promise: "I3", name: "the old id of a copy is put back into its object", file: "decide.go",
+		old: "if p.o.TXTObject != p.Spec.AnnouncedID {\n\t\tp.Spec.InForceID = \"\"", new: "if false {\n\t\tp.Spec.InForceID = \"\"",
+	},
+	{
 		promise: "I5", name: "DNS alone clears a copy", file: "gap.go",
-		old: "case copied && announced && !p.transferred():", new: "case copied && announced && !p.transferred() && !p.o.World.DNS.Exactly(p.Spec.LastID):",
+		old: "case copied && recorded && !p.transferred():", new: "case copied && recorded && !p.transferred() && !p.o.World.DNS.Exactly(p.Spec.LastID):",
 	},
 	{
 		promise: "I5", name: "a copy loses nothing", file: "gap.go",
-		old: "case copied && announced && !p.transferred():", new: "case false:",
+		old: "case copied && recorded && !p.transferred():", new: "case false:",
 	},
 	{
 		promise: "I5", name: "DNS alone clears the word that the data was restored", file: "gap.go",
-		old: "case said && announced && !copied && !p.witnessed():", new: "case said && announced && !copied && !p.witnessed() && !p.o.World.DNS.Exactly(p.Spec.LastID):",
+		old: "case said && recorded && !copied && !p.witnessed():", new: "case said && recorded && !copied && !p.witnessed() && !p.o.World.DNS.Exactly(p.Spec.LastID):",
 	},
 	{
 		promise: "I5", name: "an id that a live object knows leaves no gap", file: "gap.go",
@@ -293,7 +297,7 @@ var mutants = []mutant{
 	},
 	{
 		promise: "I5", name: "an outage is no reason to look", file: "gap.go",
-		old: "return p.o.Outage != nil && p.Spec.AnnouncedID", new: "return false && p.Spec.AnnouncedID",
+		old: "return wrote.Before(p.o.Outage.Until", new: "return false && wrote.Before(p.o.Outage.Until",
 	},
 	{
 		promise: "I3", name: "an outage mints", file: "decide.go",
