@@ -71,10 +71,17 @@ func (p *pass) darken() bool {
 	return true
 }
 
-// GivenUp says whether the id that was announced last was taken out of its object in the dark: a policy that is back
-// is announced by another one.
+// GivenUp says whether nobody is to publish the id that was announced last: it was taken out of its object in the
+// dark, and a policy that is back is announced by another one; or others may have been announced after it, of which
+// a restored record tells nothing.
 func GivenUp(spec *v1alpha1.MTASTSPublicationSpec) bool {
-	return spec.InForceID == "" && slices.ContainsFunc(spec.Ledger, func(e v1alpha1.LedgerEntry) bool {
+	if spec.InForceID != "" {
+		return false
+	}
+	if gap := Gap(spec); gap != nil && mtasts.ID(gap.AfterID).Compare(mtasts.ID(spec.AnnouncedID)) >= 0 {
+		return true
+	}
+	return slices.ContainsFunc(spec.Ledger, func(e v1alpha1.LedgerEntry) bool {
 		return e.ID == spec.AnnouncedID && e.CachedUntil != nil
 	})
 }
