@@ -76,6 +76,7 @@ func (s *sim) comesToRest(policy mtasts.Policy) {
 		s.fail("entries of the ledger stay open without a cause: %v", s.spec.Ledger)
 		return
 	}
+	s.until(s.now.Add(3 * day)) // somebody may yet say how long a gap lasts
 	s.spoken = publication.Words{}
 	for end := s.now.Add(60 * day); s.err == nil && s.endsSoon() && s.now.Before(end); {
 		s.until(s.now.Add(12 * time.Hour))
