@@ -25,6 +25,8 @@ type leader struct {
 	cache  *cache
 
 	dead bool
+	// serving is set while the pass of a namespace is on its way.
+	serving bool
 	// crashAfter is how many more writes it lives for; 0 means no end is planned.
 	crashAfter int
 	// slots are its work queues: what is being worked on, and when what is due.
@@ -201,10 +203,12 @@ func (l *leader) turn(k slot) {
 	case l.dead:
 	case w.busy:
 		w.again = true
+	case k.controller != domainController && l.serving: // workers of namespaces wait for each other's lists
+		l.requeue(k, time.Second)
 	default:
-		w.busy, w.again = true, false
+		w.busy, w.again, l.serving = true, false, l.serving || k.controller != domainController
 		l.reconcile(k, w)
-		w.busy = false
+		w.busy, l.serving = false, l.serving && k.controller == domainController
 		if w.again {
 			l.enqueue(k)
 		}
