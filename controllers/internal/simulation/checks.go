@@ -107,6 +107,9 @@ func (s *sim) calm() bool {
 
 // ripe says whether the current instance should go to DNS soon.
 func (s *sim) ripe() bool {
+	if s.now.Before(s.returns) {
+		return false // no operator runs that could announce it
+	}
 	if s.claim == nil || s.spec == nil || s.spec.Current == nil || s.spec.AnnouncedID == s.spec.Current.ID || s.foreign != nil || len(s.serving()) == 0 {
 		return false
 	}
