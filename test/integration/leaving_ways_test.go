@@ -30,6 +30,17 @@ func (s *story) ingresses() []string {
 	return out
 }
 
+// classes are those of the Ingresses of the story's domain.
+func (s *story) classes() []string {
+	var list networkingv1.IngressList
+	s.Expect(s.api.List(s.ctx, &list, client.InNamespace(s.namespace), client.MatchingLabels{v1alpha1.ManagedByLabel: v1alpha1.ManagedBy})).To(Succeed())
+	var out []string
+	for i := range list.Items {
+		out = append(out, *list.Items[i].Spec.IngressClassName)
+	}
+	return out
+}
+
 // ingressNames are those of the first Ingress, and of the one that takes its place.
 func (s *story) ingressNames() []string { return []string{s.host(), s.host() + "-2"} }
 
@@ -60,7 +71,7 @@ func TestLeavingAnIngressClassKeepsThePolicyURL(t *testing.T) {
 		s.edit(p, withClass("new"))
 		s.Eventually(s.ingresses).Should(ConsistOf(names[0], names[1]))
 		s.Eventually(s.condition(p, v1alpha1.ConditionExposed)).Should(And(
-			HavePrefix("True/"+v1alpha1.ReasonWayChanging), ContainSubstring("Ingress controller for its class")))
+			HavePrefix("True/"+v1alpha1.ReasonWayChanging), ContainSubstring("Ingress controller for the class of")))
 		s.Consistently(s.ingresses).Should(ConsistOf(names[0], names[1]))
 		s.Expect(s.DNS.Records(s.host(), "A")).To(ConsistOf(harness.PodAddress))
 	})
@@ -81,7 +92,7 @@ func TestLeavingAnIngressClassKeepsThePolicyURL(t *testing.T) {
 	s.chapter("it answers: DNS leads there, and the former one stays for as long as resolvers remember", func() {
 		beside.ServeRaw(s.host(), nil)
 		s.Eventually(func() []string { return s.DNS.Records(s.host(), "A") }).Should(ConsistOf("127.0.0.2"))
-		s.Eventually(s.condition(p, v1alpha1.ConditionExposed)).Should(ContainSubstring("resolvers may remember it"))
+		s.Eventually(s.condition(p, v1alpha1.ConditionExposed)).Should(ContainSubstring("resolvers may remember the former address"))
 		s.Expect(s.ingresses()).To(ConsistOf(names[0], names[1]))
 	})
 	s.chapter("another operator takes over, and waits anew", func() {
@@ -90,7 +101,7 @@ func TestLeavingAnIngressClassKeepsThePolicyURL(t *testing.T) {
 		s.clock.Step(2 * time.Second)
 		s.startOperator()
 		s.Eventually(s.condition(p, v1alpha1.ConditionExposed)).Should(And(
-			ContainSubstring("resolvers may remember it"), Not(Equal(before))))
+			ContainSubstring("resolvers may remember the former address"), Not(Equal(before))))
 		s.pastTheTTL()
 		s.Eventually(s.ingresses).Should(ConsistOf(names[1]))
 		s.Eventually(s.condition(p, v1alpha1.ConditionExposed)).Should(HavePrefix("True/" + v1alpha1.ReasonAddressAssigned))
@@ -129,7 +140,7 @@ func TestLeavingTheIngressForARouteOfOnesOwnKeepsThePolicyURL(t *testing.T) {
 		prefix.Path = policyserver.WayPath("external") // as a route for the whole host would
 		*paths = append(*paths, prefix)
 		s.create(s.tlsSecret("mine"), mine)
-		s.Eventually(s.condition(p, v1alpha1.ConditionExposed)).Should(ContainSubstring("resolvers may remember it"))
+		s.Eventually(s.condition(p, v1alpha1.ConditionExposed)).Should(ContainSubstring("resolvers may remember the former address"))
 		s.pastTheTTL()
 		s.Eventually(s.ingresses).Should(BeEmpty())
 		s.Eventually(s.condition(p, v1alpha1.ConditionExposed)).Should(HavePrefix("True/" + v1alpha1.ReasonTargetsConfigured))
@@ -145,7 +156,7 @@ func TestWhatWasNeverAnnouncedChangesItsWayAtOnce(t *testing.T) {
 	names := s.ingressNames()
 	s.Eventually(s.ingresses).Should(ConsistOf(names[0]))
 	s.edit(p, withClass("new"))
-	s.Eventually(s.ingresses).Should(ConsistOf(names[1]))
+	s.Eventually(s.classes).Should(ConsistOf("new"))
 }
 
 func TestLeavingExternalDNSKeepsTheRecords(t *testing.T) {
