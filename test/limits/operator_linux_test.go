@@ -22,13 +22,21 @@ import (
 	"github.com/mta-sts-operator/mta-sts-operator/api/v1alpha1"
 )
 
-const victimDomain = "victim.example"
+// victims are so many domains that none is edited oftener than once a minute: oftener than that ids are not minted.
+const victims = int(time.Minute / editEvery)
+
+func victimDomain(n int) string { return fmt.Sprintf("victim-%d.example", n%victims) }
 
 func TestTheOperatorStaysWithinItsLimit(t *testing.T) {
 	need(t)
 	c := newCluster(t)
 	op := c.startOperator(t)
-	c.publish(t, policyOf(victim, victimDomain), policyOf(stranger, "stranger.example"))
+	policies := []*v1alpha1.MTASTSPolicy{policyOf(stranger, "stranger.example")}
+	for n := range victims {
+		policies = append(policies, policyOf(victim, victimDomain(n)))
+	}
+	c.publish(t, policies...)
+	edits := 0
 	for _, tt := range []struct {
 		name   string
 		attack func(t *testing.T)
@@ -41,7 +49,8 @@ func TestTheOperatorStaysWithinItsLimit(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			op.try(t, "operator: "+tt.name, func() { tt.attack(t) }, func() error {
-				return c.edit(context.WithoutCancel(t.Context()), victimDomain)
+				edits++
+				return c.edit(context.WithoutCancel(t.Context()), victimDomain(edits))
 			})
 		})
 	}

@@ -160,8 +160,11 @@ func printTable(w io.Writer) {
 	_, _ = fmt.Fprintln(w)
 }
 
-// longestEdit is how long another namespace's edit may take meanwhile.
-const longestEdit = 30 * time.Second
+// longestEdit is how long another namespace's edit may take meanwhile; the next one begins after editEvery.
+const (
+	longestEdit = 30 * time.Second
+	editEvery   = 2 * time.Second
+)
 
 // try runs an attack until it ends, edits what belongs to somebody else meanwhile, and looks at the memory: it may
 // not reach the limit, and half of it must be free again soon.
@@ -188,7 +191,7 @@ func (p *process) try(t *testing.T, name string, attack func(), edit func() erro
 			case <-done:
 				edits <- errors.Join(errs...)
 				return
-			default:
+			case <-time.After(editEvery - time.Since(begun)):
 			}
 		}
 	}()
