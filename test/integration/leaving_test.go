@@ -71,14 +71,7 @@ func TestLeavingWithTheRecordsBeforeThePolicyEndsInTime(t *testing.T) {
 		s.rest()
 		s.stays()
 	})
-	s.chapter("a restart changes nothing of that", func() {
-		before := s.publication().Status
-		s.stopOperator()
-		s.startOperator()
-		s.rest()
-		s.Expect(s.publication().Status).To(Equal(before))
-		s.stays()
-	})
+	s.chapter("a restart changes nothing of that", s.outlastsARestart)
 	s.chapter("another publisher's id changes nothing either", func() {
 		s.DNS.SetTXT(mtasts.RecordName(s.domain), mtasts.Record{ID: "theirs"}.String())
 		s.stays()

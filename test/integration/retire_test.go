@@ -99,14 +99,7 @@ func TestARetirementWithoutExternalDNSSaysSoAndGoesOnWhenItIsBack(t *testing.T) 
 		s.Eventually(s.told).Should(ContainElement(HavePrefix(corev1.EventTypeWarning + " " + v1alpha1.ReasonDiffers + " the retirement cannot go on: ")))
 		s.stays()
 	})
-	s.chapter("a restart changes nothing of that", func() {
-		before := s.publication().Status
-		s.stopOperator()
-		s.startOperator()
-		s.rest()
-		s.Expect(s.publication().Status).To(Equal(before))
-		s.stays()
-	})
+	s.chapter("a restart changes nothing of that", s.outlastsARestart)
 	s.chapter("with external-dns it goes on", func() {
 		s.ExternalDNS.SetMode(harness.Sync)
 		s.Eventually(s.why).Should(And(HavePrefix("Reconciling/"+v1alpha1.ReasonRetiring), ContainSubstring("mode none is published"), ContainSubstring("until ")))
@@ -260,4 +253,15 @@ func TestAPodOnALostNodeStallsARetirementUntilItIsEvicted(t *testing.T) {
 	s.Expect(s.Kubelet.EvictPods(s.ctx, lost.Spec.NodeName)).To(Succeed())
 	s.Eventually(s.why).Should(HavePrefix("Reconciling/" + v1alpha1.ReasonRetiring + ": mode none is published"))
 	s.Expect(s.Kubelet.ReturnNode(s.ctx, lost.Spec.NodeName)).To(Succeed())
+}
+
+// outlastsARestart expects another operator to find a retirement as the one before left it.
+func (s *story) outlastsARestart() {
+	s.t.Helper()
+	before := s.publication().Status
+	s.stopOperator()
+	s.startOperator()
+	s.rest()
+	s.Expect(s.publication().Status).To(Equal(before))
+	s.stays()
 }

@@ -41,16 +41,23 @@ func (s *story) silentSessions(mx []string) (n int) {
 	return n
 }
 
-func TestStrangersSilentMXHostsDoNotLetEnforceInUnasked(t *testing.T) {
-	s := setScene(t)
+// weakMailBesideATarPit is an MX host without STARTTLS, while sessions with a stranger's silent ones keep the operator.
+func (s *story) weakMailBesideATarPit() (mx string) {
+	s.t.Helper()
 	evil := s.newNamespace("other-")
 	tar := s.silentMail(evil+".example", 20)
-	mx := "mx1." + s.domain
+	mx = "mx1." + s.domain
 	s.Expect(s.Mail.Add(s.ctx, mx)).To(Succeed())
 	s.Mail.Break(mx, harness.MailNoSTARTTLS)
 	s.startOperator()
 	s.Expect(s.tenant(evil).Create(s.ctx, s.policy(of(evil, "p", evil+".example", tar...)))).To(Succeed())
 	s.Eventually(func() int { return s.silentSessions(tar) }).Should(BeNumerically(">=", 2))
+	return mx
+}
+
+func TestStrangersSilentMXHostsDoNotLetEnforceInUnasked(t *testing.T) {
+	s := setScene(t)
+	mx := s.weakMailBesideATarPit()
 
 	p := s.policy(withMX(mx))
 	s.create(p)
@@ -63,14 +70,7 @@ func TestStrangersSilentMXHostsDoNotLetEnforceInUnasked(t *testing.T) {
 
 func TestStrangersSilentMXHostsDoNotLetAnEditThroughUnasked(t *testing.T) {
 	s := setScene(t)
-	evil := s.newNamespace("other-")
-	tar := s.silentMail(evil+".example", 20)
-	mx := "mx1." + s.domain
-	s.Expect(s.Mail.Add(s.ctx, mx)).To(Succeed())
-	s.Mail.Break(mx, harness.MailNoSTARTTLS)
-	s.startOperator()
-	s.Expect(s.tenant(evil).Create(s.ctx, s.policy(of(evil, "p", evil+".example", tar...)))).To(Succeed())
-	s.Eventually(func() int { return s.silentSessions(tar) }).Should(BeNumerically(">=", 2))
+	mx := s.weakMailBesideATarPit()
 
 	p := s.policy(withMX(mx), withMode(v1alpha1.ModeTesting))
 	s.create(p)
