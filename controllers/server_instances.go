@@ -145,13 +145,12 @@ func (i *instances) update(ctx context.Context, namespace string, views map[stri
 	before := i.views[namespace]
 	for domain, v := range views {
 		old, known := before[domain]
-		if !v.servers.All() {
-			v.servers.Since = now
-			if old.id == v.id && !old.servers.Since.IsZero() {
-				v.servers.Since = old.servers.Since
-			}
-			views[domain] = v
+		var same *publication.Servers
+		if old.id == v.id {
+			same = &old.servers
 		}
+		v.servers.Follow(same, now)
+		views[domain] = v
 		// The witness wakes nobody: pods come and go.
 		if !known || old.id != v.id || !reflect.DeepEqual(old.servers, v.servers) {
 			changed = append(changed, domain)

@@ -89,9 +89,9 @@ type world struct {
 	writes int
 	// gaveUp is the greatest id from the future that was replaced by a smaller one.
 	gaveUp mtasts.ID
-	// behind is the id that not every pod serves, behindSince since when.
-	behind      string
-	behindSince time.Time
+	// heard is what the pods told last about the instance askedFor.
+	heard    Servers
+	askedFor string
 	// minted counts the ids.
 	minted int
 	// crash makes the next pass that writes the spec end right after that.
@@ -194,15 +194,12 @@ func (w *world) observe() Observation {
 	}
 	if current := w.spec.Current; current != nil {
 		o.Servers = w.servers(current, w.spec.AnnouncedID == current.ID)
-		switch {
-		case o.Servers.All():
-			w.behind = ""
-		case w.behind != current.ID:
-			w.behind, w.behindSince = current.ID, w.clock()
-			fallthrough
-		default:
-			o.Servers.Since = w.behindSince
+		var before *Servers
+		if w.askedFor == current.ID {
+			before = &w.heard
 		}
+		o.Servers.Follow(before, w.clock())
+		w.heard, w.askedFor = o.Servers, current.ID
 	}
 	o.Witness = w.witness()
 	last := mtasts.ID(w.spec.LastID)

@@ -176,6 +176,18 @@ type Behind struct {
 // All says whether every server pod serves the current instance (I1).
 func (s Servers) All() bool { return s.Known && s.Ready > 0 && len(s.Behind) == 0 }
 
+// Follow dates a fresh view by the one before it of the same instance, which is nil if there was none.
+func (s *Servers) Follow(before *Servers, now time.Time) {
+	switch {
+	case s.All():
+		s.Since = time.Time{}
+	case before != nil && !before.Since.IsZero():
+		s.Since = before.Since
+	default:
+		s.Since = now
+	}
+}
+
 // stuckSince is since when not all of them are known to serve the current instance; zero if that is not known.
 func (s Servers) stuckSince() time.Time {
 	since := s.Since

@@ -37,9 +37,9 @@ type operator struct {
 	returns time.Time
 	uids    int
 	mints   publication.Mints
-	// unserved is the id that not every pod serves, unservedSince since when.
-	unserved      string
-	unservedSince time.Time
+	// asked is what the pods told last about the instance askedFor.
+	asked    publication.Servers
+	askedFor string
 	// exceeded is set while a live object carries a greater id than the publication knows, rivalled if that is
 	// one of somebody who publishes the domain as well.
 	exceeded, rivalled bool
@@ -119,15 +119,12 @@ func (s *sim) observe() publication.Observation {
 	}
 	if c := s.spec.Current; c != nil {
 		o.Servers = s.servers(c, s.spec.AnnouncedID == c.ID)
-		switch {
-		case o.Servers.All():
-			s.unserved = ""
-		case s.unserved != c.ID:
-			s.unserved, s.unservedSince = c.ID, s.clock()
-			fallthrough
-		default:
-			o.Servers.Since = s.unservedSince
+		var before *publication.Servers
+		if s.askedFor == c.ID {
+			before = &s.asked
 		}
+		o.Servers.Follow(before, s.clock())
+		s.asked, s.askedFor = o.Servers, c.ID
 	}
 	o.Witness = s.witness()
 	o.Greater, o.Planted = s.greater(), s.planted()
