@@ -151,13 +151,10 @@ func (r *domainReconciler) decide(ctx context.Context, s *scope) error {
 // next is when the domain is due again without an event.
 func (r *domainReconciler) next(s *scope) time.Duration {
 	after := s.decision.After
-	for _, in := range []time.Duration{s.tellIn, s.wakeIn} {
+	for _, in := range []time.Duration{s.tellIn, s.wakeIn, s.turnIn} {
 		if in > 0 && (after == 0 || in < after) {
 			after = in
 		}
-	}
-	if s.turnIn > 0 && (after == 0 || s.turnIn < after) {
-		after = s.turnIn
 	}
 	if !r.atRest(s) {
 		return after

@@ -20,8 +20,12 @@ import (
 // formersName is the ConfigMap, beside the operator, in which it outlives a leader who published what last.
 const formersName = "mta-sts-operator-removed"
 
-// formersEvery is the least time between two writes: namespaces go with thousands of domains at once.
-const formersEvery = time.Second
+const (
+	// formersEvery is the least time between two writes: namespaces go with thousands of domains at once.
+	formersEvery = time.Second
+	// formersRetry is how soon what could not be saved is tried again.
+	formersRetry = 10 * time.Second
+)
 
 // formersStore keeps the formers in a ConfigMap of the operator's own namespace. Losing it is no breach: while
 // DNS shows an id, that speaks for whoever published.
@@ -63,31 +67,31 @@ func (f *formersStore) key() client.ObjectKey {
 
 // Start saves what has changed, until the operator ends. It implements [manager.Runnable].
 func (f *formersStore) Start(ctx context.Context) error {
-	rest := time.NewTicker(formersEvery)
-	defer rest.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-f.changed:
 		}
-		if err := f.load(ctx); err == nil {
-			err = f.save(ctx)
-			if err != nil && ctx.Err() == nil {
-				log.FromContext(ctx).Error(err, "saving which namespace published what")
-				f.change()
-			}
+		wait := formersEvery
+		if err := f.save(ctx); err != nil && ctx.Err() == nil {
+			log.FromContext(ctx).Error(err, "saving which namespace published what")
+			f.change()
+			wait = formersRetry
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-rest.C:
+		case <-time.After(wait):
 		}
 	}
 }
 
-// save writes the ConfigMap if it differs.
+// save writes the ConfigMap if it differs, once what it held before was read.
 func (f *formersStore) save(ctx context.Context) error {
+	if err := f.load(ctx); err != nil {
+		return err
+	}
 	data := f.data(f.clock.Now())
 	var saved corev1.ConfigMap
 	err := f.live.Get(ctx, f.key(), &saved)

@@ -158,11 +158,10 @@ func (s *shardReader) refuse(o metav1.Object) {
 
 // one reads a shard; nil if it is gone.
 func (s *shardReader) one(ctx context.Context, n int) (*corev1.ConfigMap, error) {
-	var live, gone *corev1.ConfigMap
-	live = &corev1.ConfigMap{}
+	live := &corev1.ConfigMap{}
 	err := s.live.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: resources.ShardName(n)}, live)
 	if apierrors.IsNotFound(err) {
-		return gone, nil
+		return nil, nil //nolint:nilnil // it is gone
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading shard %s/%s: %w", s.namespace, resources.ShardName(n), err)
@@ -272,18 +271,20 @@ func (s *shardReader) published(ctx context.Context, host string) (bool, error) 
 
 // listedAlive looks a host up among all publications that the API server has, which it lists once in a pass.
 func (s *shardReader) listedAlive(ctx context.Context, host string) (bool, error) {
-	for token := ""; s.alive == nil; {
-		alive := map[string]bool{}
-		for first := true; first || token != ""; first = false {
-			var list v1alpha1.MTASTSPublicationList
-			err := s.live.List(ctx, &list, client.InNamespace(s.namespace), client.Limit(namesPerPage), client.Continue(token))
-			if err != nil {
-				return false, fmt.Errorf("listing publications in %s: %w", s.namespace, err)
-			}
-			maps.Copy(alive, hostsWith(list.Items))
-			token = list.Continue
-		}
-		s.alive = alive
+	if s.alive != nil {
+		return s.alive[host], nil
 	}
-	return s.alive[host], nil
+	alive, token := map[string]bool{}, ""
+	for {
+		var list v1alpha1.MTASTSPublicationList
+		err := s.live.List(ctx, &list, client.InNamespace(s.namespace), client.Limit(namesPerPage), client.Continue(token))
+		if err != nil {
+			return false, fmt.Errorf("listing publications in %s: %w", s.namespace, err)
+		}
+		maps.Copy(alive, hostsWith(list.Items))
+		if token = list.Continue; token == "" {
+			s.alive = alive
+			return alive[host], nil
+		}
+	}
 }

@@ -73,11 +73,11 @@ func (p *pass) need(n Need) bool {
 // know. Ids are fencing tokens: a smaller one never wins, so a fresh one is minted above both (I3).
 func (p *pass) trustOnlyOurs() bool {
 	g, unknown := p.o.Greater, p.ahead()
-	// Of a copy that has announced nothing the original may have: its UID is written down with its first
-	// announcement. An operator that has just taken over cannot tell it from a beginning, and looks.
+	// Of a copy that has announced nothing the original may have. Who began the publication writes down its UID, by
+	// which copies can be told; an operator that has taken over before that cannot, and looks.
 	copied := p.Spec.UID != p.o.UID && !p.o.Begun
 	if p.o.Begun {
-		p.Spec.UID = p.o.UID // so that a copy can be told, also one from before the first announcement
+		p.Spec.UID = p.o.UID
 	}
 	said := p.saidRestored()
 	if (copied || said || (unknown && g.OnlyDNS)) && !p.looked(p.restoredAt) {
